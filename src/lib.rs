@@ -1,0 +1,3 @@
+//! Chandler brings the services of external registries aboard an Istio mesh.
+
+pub mod proto;

@@ -1,0 +1,3 @@
+//! The `chandler` program. Its commands come with the application.
+
+fn main() {}
