@@ -1,4 +1,6 @@
 //! Chandler brings the services of external registries aboard an Istio mesh.
 
+pub mod model;
 pub mod proto;
+pub mod resource;
 pub mod yaml;

@@ -1,0 +1,7 @@
+//! What Istio receives: encoded objects in sorted, shared collections, free of any wire's conversation.
+
+pub mod block;
+pub mod collection;
+pub mod encoded;
+pub mod snapshot;
+pub mod wire;
