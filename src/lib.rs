@@ -1,5 +1,6 @@
 //! Chandler brings the services of external registries aboard an Istio mesh.
 
+pub mod convert;
 pub mod model;
 pub mod proto;
 pub mod resource;

@@ -1,0 +1,217 @@
+//! What the resource of one host remembers from conversion to conversion, so that an endpoint change does not move ports.
+//!
+//! A port that instances gave the service stays while any instance has it, even where a fresh look would choose another:
+//! with instances on 8080, one more on 9090 is an endpoint of port 8080 that listens elsewhere, and no change of the
+//! service. (80, which is chosen where HTTP instances differ, is nobody's own: any instance keeps it.) When the last
+//! instance that had the port is gone, the next choice stands beside it for the time to live, then it goes. Without any
+//! instance nothing goes: the service stays as it was until it goes itself.
+//!
+//! This is history, which replicas may have seen differently: they agree again when the instances agree on a port.
+//! Nothing of it but the choice itself enters a resource.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::convert::ports::{Choice, Derived, Found, HTTP};
+use crate::model::time::Moment;
+
+/// What the resource of a host remembers. Lives as long as the host is claimed by the same service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    ports: BTreeMap<u16, Remembered>,
+    internal: bool,
+    had_endpoints: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Remembered {
+    group: Option<Arc<str>>,
+    /// Nobody has it any more; from here on it may go. Absent: somebody has it.
+    until: Option<Moment>,
+}
+
+impl Memory {
+    /// The ports of a service whose instances have `found`: remembers them, and keeps those for `ttl` that just went.
+    pub fn ports(&mut self, found: &Found, choice: Choice, now: Moment, ttl: Duration) -> Vec<Derived> {
+        for (number, port) in &mut self.ports {
+            if is_held(found, choice, &port.group, *number) {
+                port.until = None;
+            } else if port.until.is_none() {
+                port.until = Some(now.plus(ttl));
+            }
+        }
+        for port in self.wanted(found, choice) {
+            let fresh = Remembered { group: port.group, until: None };
+            let slot = self.ports.entry(port.number).or_insert_with(|| fresh.clone());
+            if slot.until.is_some() {
+                *slot = fresh;
+            }
+        }
+        if self.is_any_held() {
+            self.ports.retain(|_, port| port.until.is_none_or(|until| until > now));
+        }
+        let port =
+            |(number, port): (&u16, &Remembered)| Derived { group: port.group.clone(), number: *number };
+        self.ports.iter().map(port).collect()
+    }
+
+    /// What a fresh look chooses and no remembered port stands for.
+    fn wanted(&self, found: &Found, choice: Choice) -> Vec<Derived> {
+        match choice {
+            Choice::All => found.all(),
+            Choice::Common(protocol) => {
+                let stands = |group| self.ports.values().any(|p| p.until.is_none() && p.group == group);
+                let fresh = found.common(protocol).into_iter();
+                fresh.filter(|port| !stands(port.group.clone())).collect()
+            }
+        }
+    }
+
+    /// The ports do not follow from instances any more.
+    pub fn forget_ports(&mut self) {
+        self.ports.clear();
+    }
+
+    /// When it will forget something, so that the host has to be converted again; `None`: not by time.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Moment> {
+        let until = || self.ports.values().filter_map(|p| p.until).min();
+        if self.is_any_held() { until() } else { None }
+    }
+
+    /// Whether the service is inside of the mesh, now that it is known whether any endpoint is `mesh_capable`:
+    /// it is from the first such endpoint on.
+    pub fn internal(&mut self, mesh_capable: bool) -> bool {
+        self.internal |= mesh_capable;
+        self.internal
+    }
+
+    /// Whether the service has, or ever had, endpoints of its own, now that it is known whether it has `any`.
+    pub fn has_had_endpoints(&mut self, any: bool) -> bool {
+        self.had_endpoints |= any;
+        self.had_endpoints
+    }
+
+    fn is_any_held(&self) -> bool {
+        self.ports.values().any(|p| p.until.is_none())
+    }
+}
+
+/// Whether an instance justifies the port.
+fn is_held(found: &Found, choice: Choice, group: &Option<Arc<str>>, number: u16) -> bool {
+    let own = found.has(&Derived { group: group.clone(), number });
+    let nobodys = number == HTTP && matches!(choice, Choice::Common(p) if p.is_http());
+    own || (nobodys && found.has_group(group))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::fixtures::named;
+    use crate::model::endpoint::EndpointPorts;
+    use crate::model::service::Protocol;
+
+    const TTL: Duration = Duration::from_secs(600);
+
+    fn at(seconds: u64) -> Moment {
+        Moment::after_start(Duration::from_secs(seconds))
+    }
+
+    fn found(ports: &[u16]) -> Found {
+        let ports: Vec<EndpointPorts> = ports.iter().map(|p| EndpointPorts::One(*p)).collect();
+        Found::of(ports.iter())
+    }
+
+    fn numbers(m: &mut Memory, ports: &[u16], protocol: Protocol, seconds: u64) -> Vec<u16> {
+        let derived = m.ports(&found(ports), Choice::Common(protocol), at(seconds), TTL);
+        derived.into_iter().map(|d| d.number).collect()
+    }
+
+    #[test]
+    fn a_chosen_port_stays_while_any_instance_has_it() {
+        for protocol in [Protocol::Auto, Protocol::Http] {
+            let mut m = Memory::default();
+            assert_eq!(numbers(&mut m, &[8080], protocol, 0), [8080]);
+            assert_eq!(numbers(&mut m, &[8080, 9090, 7070], protocol, 1), [8080]);
+            assert_eq!(m.next_expiry(), None);
+            assert_eq!(numbers(&mut m, &[8080], protocol, 9_999), [8080]);
+        }
+    }
+
+    #[test]
+    fn a_port_that_nobody_has_stands_beside_the_next_for_its_time() {
+        let mut m = Memory::default();
+        numbers(&mut m, &[8080], Protocol::Auto, 0);
+        assert_eq!(numbers(&mut m, &[9090], Protocol::Auto, 10), [8080, 9090]);
+        assert_eq!(m.next_expiry(), Some(at(610)));
+        assert_eq!(numbers(&mut m, &[9090, 9191], Protocol::Auto, 609), [8080, 9090]);
+        assert_eq!(m.next_expiry(), Some(at(610)));
+        assert_eq!(numbers(&mut m, &[9090], Protocol::Auto, 610), [9090]);
+        assert_eq!(m.next_expiry(), None);
+    }
+
+    #[test]
+    fn a_port_that_comes_back_stays() {
+        let mut m = Memory::default();
+        numbers(&mut m, &[8080], Protocol::Auto, 0);
+        numbers(&mut m, &[9090], Protocol::Auto, 10);
+        assert_eq!(numbers(&mut m, &[8080, 9090], Protocol::Auto, 20), [8080, 9090]);
+        assert_eq!(m.next_expiry(), None);
+        assert_eq!(numbers(&mut m, &[8080, 9090], Protocol::Auto, 9_999), [8080, 9090]);
+    }
+
+    #[test]
+    fn without_instances_nothing_goes() {
+        let mut m = Memory::default();
+        numbers(&mut m, &[8080], Protocol::Auto, 0);
+        assert_eq!(numbers(&mut m, &[], Protocol::Auto, 10), [8080]);
+        assert_eq!((m.next_expiry(), numbers(&mut m, &[], Protocol::Auto, 9_999)), (None, vec![8080]));
+        assert_eq!(numbers(&mut m, &[9090], Protocol::Auto, 10_000), [9090]);
+    }
+
+    #[test]
+    fn port_80_is_kept_by_any_http_instance() {
+        let mut m = Memory::default();
+        assert_eq!(numbers(&mut m, &[8080, 9090], Protocol::Http, 0), [80]);
+        assert_eq!(numbers(&mut m, &[8080], Protocol::Http, 10), [80]);
+        assert_eq!(numbers(&mut m, &[], Protocol::Http, 20), [80]);
+        assert_eq!(numbers(&mut m, &[7070], Protocol::Http, 30), [80]);
+        // Not HTTP any more: 80 is a port like others.
+        assert_eq!(numbers(&mut m, &[7070], Protocol::Tcp, 40), [80, 7070]);
+    }
+
+    #[test]
+    fn every_ports_lingers_where_all_are_published() {
+        let mut m = Memory::default();
+        let mut all = |ports: &[u16], s: u64| -> Vec<u16> {
+            m.ports(&found(ports), Choice::All, at(s), TTL).into_iter().map(|d| d.number).collect()
+        };
+        assert_eq!(all(&[1, 2, 3], 0), [1, 2, 3]);
+        assert_eq!(all(&[1, 4], 10), [1, 2, 3, 4]);
+        assert_eq!(all(&[1, 3], 20), [1, 2, 3, 4]);
+        assert_eq!(all(&[1, 3], 610), [1, 3, 4]);
+        assert_eq!(all(&[1, 3], 620), [1, 3]);
+    }
+
+    #[test]
+    fn names_choose_for_themselves() {
+        let mut m = Memory::default();
+        let look = |m: &mut Memory, a: u16, b: u16| {
+            let ports = [named(&[("admin", a), ("http", b)])];
+            let made = m.ports(&Found::of(ports.iter()), Choice::Common(Protocol::Auto), at(0), TTL);
+            made.into_iter().map(|d| (d.group.unwrap().to_string(), d.number)).collect::<Vec<_>>()
+        };
+        let first = [("admin".to_owned(), 1), ("http".to_owned(), 8080)];
+        assert_eq!(look(&mut m, 1, 8080), first);
+        assert_eq!(look(&mut m, 1, 9090), [&first[..], &[("http".to_owned(), 9090)]].concat());
+    }
+
+    #[test]
+    fn once_internal_always_internal() {
+        let mut m = Memory::default();
+        assert!(!m.internal(false));
+        assert!(m.internal(true));
+        assert!(m.internal(false));
+    }
+}
