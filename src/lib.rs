@@ -4,4 +4,5 @@ pub mod convert;
 pub mod model;
 pub mod proto;
 pub mod resource;
+pub mod session;
 pub mod yaml;
