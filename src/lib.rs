@@ -2,7 +2,9 @@
 
 pub mod convert;
 pub mod model;
+pub mod pipeline;
 pub mod proto;
 pub mod resource;
 pub mod session;
+pub mod store;
 pub mod yaml;

@@ -1,0 +1,263 @@
+//! The one task that owns the catalog: changes in, snapshots out, questions answered in between.
+//!
+//! Everything it decides is in [`engine`]; here are its clock and its channels, and nothing else.
+
+pub mod answers;
+pub mod debounce;
+pub mod desired;
+pub mod engine;
+pub mod guard;
+pub mod intake;
+pub mod metrics;
+pub mod reading;
+pub mod report;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::catalog::Counts;
+use crate::model::service::RegistryName;
+use crate::model::time::Moment;
+use crate::pipeline::engine::{Engine, Settings};
+use crate::pipeline::intake::{Changes, Delivery, Generation};
+use crate::pipeline::metrics::PipelineMetrics;
+use crate::pipeline::report::{Query, Questions};
+use crate::store::{Store, StoreReader};
+
+/// Hosts that are converted before anybody else gets a turn: some milliseconds.
+const SLICE: usize = 512;
+/// Questions that may wait; more askers wait themselves.
+const QUESTIONS: usize = 16;
+
+/// The task and its ends of all channels.
+#[derive(Debug)]
+pub struct Pipeline {
+    engine: Engine,
+    store: Store,
+    metrics: Arc<PipelineMetrics>,
+    deliveries: mpsc::Receiver<Delivery>,
+    questions: mpsc::Receiver<Query>,
+    settings: mpsc::Receiver<Settings>,
+    started: Instant,
+    /// When the oldest batch arrived that has not been published.
+    waiting_since: Option<Instant>,
+}
+
+/// The other ends. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    deliveries: mpsc::Sender<Delivery>,
+    settings: mpsc::Sender<Settings>,
+    /// Asks the pipeline.
+    pub questions: Questions,
+}
+
+impl Handle {
+    /// A registry's way to speak.
+    #[must_use]
+    pub fn changes(&self, registry: RegistryName, generation: Generation) -> Changes {
+        Changes::new(registry, generation, self.deliveries.clone())
+    }
+
+    /// Hands new settings over.
+    ///
+    /// # Errors
+    /// The pipeline has ended.
+    pub async fn configure(&self, settings: Settings) -> Result<(), intake::Closed> {
+        self.settings.send(settings).await.map_err(|_| intake::Closed)
+    }
+}
+
+impl Pipeline {
+    /// The task, its handle, and a reader of what it publishes.
+    #[must_use]
+    pub fn new(settings: Settings, metrics: Arc<PipelineMetrics>) -> (Self, Handle, StoreReader) {
+        let (delivery_in, deliveries) = mpsc::channel(intake::CAPACITY);
+        let (question_in, questions) = mpsc::channel(QUESTIONS);
+        let (settings_in, settings_out) = mpsc::channel(1);
+        let store = Store::default();
+        let reader = store.reader();
+        let pipeline = Self {
+            engine: Engine::new(settings),
+            store,
+            metrics,
+            deliveries,
+            questions,
+            settings: settings_out,
+            started: Instant::now(),
+            waiting_since: None,
+        };
+        let questions = Questions::new(question_in);
+        (pipeline, Handle { deliveries: delivery_in, settings: settings_in, questions }, reader)
+    }
+
+    /// Runs until `stop`.
+    ///
+    /// # Errors
+    /// All registries and the application have let go of it, which is a bug.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), &'static str> {
+        loop {
+            let busy = self.step();
+            let alarm = self.alarm();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                Some(query) = self.questions.recv() => {
+                    answers::answer(&self.engine, query);
+                    // Whoever asks without end must not hold up what registries say.
+                    if !busy {
+                        self.hear();
+                    }
+                }
+                Some(settings) = self.settings.recv() => self.engine.configure(settings),
+                () = tokio::task::yield_now(), if busy => {}
+                delivery = self.deliveries.recv(), if !busy => match delivery {
+                    Some(delivery) => self.deliver(delivery),
+                    None => return Err("nobody is left who could say anything"),
+                },
+                () = tokio::time::sleep_until(alarm), if !busy => {}
+            }
+        }
+    }
+
+    /// Works for a slice and publishes what is due. Whether there is more to work on.
+    fn step(&mut self) -> bool {
+        let now = self.now();
+        let busy = self.engine.work(SLICE, now);
+        self.speak();
+        if let Some(snapshot) = self.engine.flush(now) {
+            self.store.publish(snapshot);
+            self.metrics.snapshots.inc();
+            if let Some(since) = self.waiting_since.take() {
+                self.metrics.propagation.observe(since.elapsed().as_secs_f64());
+            }
+        } else if !busy && self.engine.desired().is_empty() {
+            self.waiting_since = None; // what came changed nothing
+        }
+        busy
+    }
+
+    /// Takes in one thing that waits. Settings come first: what follows from them may be among the deliveries.
+    fn hear(&mut self) {
+        if let Ok(settings) = self.settings.try_recv() {
+            self.engine.configure(settings);
+        } else if let Ok(delivery) = self.deliveries.try_recv() {
+            self.deliver(delivery);
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        self.waiting_since.get_or_insert_with(Instant::now);
+        self.engine.deliver(delivery);
+    }
+
+    /// Tells people what was read, what was refused and what no longer is.
+    fn speak(&mut self) {
+        for registry in self.engine.take_read() {
+            let Counts { services, endpoints, objects } = self.engine.catalog().counts(&registry);
+            tracing::info!(%registry, services, endpoints, objects, "registry read");
+        }
+        let collisions = self.engine.desired().addresses().collisions();
+        self.metrics.collisions.inc_by(collisions.saturating_sub(self.metrics.collisions.get()));
+        for complaint in self.engine.take_complaints() {
+            tracing::warn!("{complaint}");
+        }
+        for v in self.engine.take_verdicts() {
+            let host = v.host.as_ref().map(tracing::field::display);
+            match &v.refused {
+                Some(why) => tracing::warn!(
+                    registry = %v.registry, item = %v.item, host,
+                    "refused, what was known of it stays: {why}"
+                ),
+                None => tracing::info!(registry = %v.registry, item = %v.item, host, "no longer refused"),
+            }
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment::after_start(self.started.elapsed())
+    }
+
+    /// When there is something to do although nobody says anything.
+    fn alarm(&self) -> Instant {
+        /// Without a deadline any far moment will do.
+        const FAR: std::time::Duration = std::time::Duration::from_secs(3600);
+        self.engine.deadline().map_or_else(|| Instant::now() + FAR, |at| self.started + at.since_start())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::convert::mapping::Mapping;
+    use crate::convert::naming::Template;
+    use crate::convert::validate::Release;
+    use crate::model::change::{Batch, Change, Item, Trust};
+    use crate::model::service::{ItemKind, Protocol, Scope, ServiceKey};
+    use crate::pipeline::debounce::Cadence;
+    use crate::pipeline::desired::Terms;
+    use crate::pipeline::reading::RegistrySettings;
+    use crate::resource::collection::Collection;
+
+    /// More than the channel holds, so that there is always another question.
+    const ASKERS: usize = 4 * QUESTIONS;
+
+    fn settings() -> Settings {
+        let namespace = Template::parse("mesh", &[]).unwrap();
+        let registry = RegistrySettings {
+            name: RegistryName::new("r"),
+            generation: Generation(1),
+            mapping: Arc::new(Mapping::new(Vec::new(), namespace, Protocol::Http)),
+            scopes: vec![Scope::new("all")],
+            feeds: vec![Collection::ServiceEntry],
+        };
+        let terms = Terms { empty_service_ttl: Duration::from_secs(600), oldest: Release::new(1, 9) };
+        let (virtual_ranges, pins) = (Vec::new(), BTreeMap::new());
+        Settings { registries: vec![registry], virtual_ranges, pins, terms, cadence: Cadence::default() }
+    }
+
+    /// Refused items: they cost an answer time, and nothing else.
+    fn items(n: usize) -> Vec<Item> {
+        let key = |i| ServiceKey {
+            kind: ItemKind::Service,
+            name: format!("s{i}").into(),
+            scope: Scope::new("all"),
+        };
+        (0..n).map(|i| Item::Refused(key(i), "no".into())).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+    async fn who_asks_without_end_does_not_hold_up_a_registry() {
+        let (pipeline, handle, mut reader) = Pipeline::new(settings(), Arc::default());
+        let stop = CancellationToken::new();
+        let mut running = tokio::task::JoinSet::new();
+        running.spawn(pipeline.run(stop.clone()));
+        let changes = handle.changes(RegistryName::new("r"), Generation(1));
+        let reset = |n| {
+            Batch(vec![Change::Reset { scope: Scope::new("all"), items: items(n), trust: Trust::Complete }])
+        };
+        changes.send(reset(2000)).await.unwrap();
+        while reader.next().await.unwrap().get(Collection::ServiceEntry).is_none() {}
+        let mut askers = tokio::task::JoinSet::new();
+        for _ in 0..ASKERS {
+            let questions = handle.questions.clone();
+            askers.spawn(async move { while questions.services(None).await.is_some() {} });
+        }
+        // More than the channel holds: they end up there only if somebody takes them out.
+        let speak = async {
+            for _ in 0..2 * intake::CAPACITY {
+                changes.send(reset(2000)).await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), speak).await.expect("it is heard");
+        stop.cancel();
+        running.join_next().await.unwrap().unwrap().unwrap();
+        askers.join_all().await;
+    }
+}

@@ -1,0 +1,374 @@
+//! What should be served for every host and every object, against what is: touched ones are converted, and what comes
+//! out different waits for its lane. What is refused keeps its last good resource.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::convert::mapping::Mapping;
+use crate::convert::memory::Memory;
+use crate::convert::service_entry::{self, Context};
+use crate::convert::validate::Release;
+use crate::convert::vip::{Exhausted, VirtualAddresses};
+use crate::convert::{naming, object};
+use crate::model::catalog::{Catalog, Known, Touched};
+use crate::model::host::Host;
+use crate::model::object::Object;
+use crate::model::service::{Addresses, RegistryName, Service};
+use crate::model::time::Moment;
+use crate::pipeline::debounce::Lane;
+use crate::resource::collection::Collection;
+use crate::resource::encoded::{Encoded, ResourceId};
+use crate::resource::snapshot::{Changes, CollectionSnapshot, Snapshot};
+
+/// What holds for every conversion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// How long a port stays after the last instance that had it.
+    pub empty_service_ttl: Duration,
+    /// The oldest release that is served: decides what is refused.
+    pub oldest: Release,
+}
+
+/// A service that claims a host, and how it would appear.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// Its registry.
+    pub registry: &'a RegistryName,
+    /// The registry's mapping.
+    pub mapping: &'a Mapping,
+    /// The service.
+    pub service: &'a Service,
+}
+
+/// A registry and its own name of a service. (The service's key may change with a file's name.)
+type Owner = (RegistryName, Arc<str>);
+
+impl Candidate<'_> {
+    fn is(&self, (registry, name): &Owner) -> bool {
+        registry == self.registry && *name == self.service.name
+    }
+
+    fn owner(&self) -> Owner {
+        (self.registry.clone(), Arc::clone(&self.service.name))
+    }
+}
+
+/// What became of a host.
+#[derive(Debug, Default)]
+pub struct HostState {
+    /// The resource that is served for it, or will be with its lane.
+    pub id: Option<ResourceId>,
+    /// Why that is not what its owner says now.
+    pub refused: Option<Arc<str>>,
+    /// Whose service is served: not always the first that claims the host, which may have been refused.
+    owner: Option<Owner>,
+    /// What follows from what that service was.
+    memory: Memory,
+    expiry: Option<Moment>,
+}
+
+impl HostState {
+    /// Whether what is served is `service` of `registry`.
+    #[must_use]
+    pub fn serves(&self, registry: &RegistryName, service: &Service) -> bool {
+        self.id.is_some()
+            && self.owner.as_ref().is_some_and(|(r, name)| r == registry && *name == service.name)
+    }
+}
+
+/// A verdict that a person should hear of once.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The registry that knows the item.
+    pub registry: RegistryName,
+    /// The registry's own name of the item.
+    pub item: Arc<str>,
+    /// The host that is concerned; absent: the whole item.
+    pub host: Option<Host>,
+    /// Why it is refused; `None`: it no longer is.
+    pub refused: Option<Arc<str>>,
+}
+
+/// The state of every host, and the changes that wait.
+#[derive(Debug)]
+pub struct Desired {
+    terms: Terms,
+    addresses: VirtualAddresses,
+    hosts: BTreeMap<Host, HostState>,
+    expiries: BTreeSet<(Moment, Host)>,
+    refused: BTreeSet<(RegistryName, Host)>,
+    pending: BTreeMap<ResourceId, (Lane, Option<Arc<Encoded>>)>,
+}
+
+impl Desired {
+    /// Nothing is wanted yet.
+    #[must_use]
+    pub fn new(terms: Terms, addresses: VirtualAddresses) -> Self {
+        let (hosts, expiries, refused, pending) = Default::default();
+        Self { terms, addresses, hosts, expiries, refused, pending }
+    }
+
+    /// Other terms or other addresses; the caller touches everything afterwards.
+    pub fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
+    /// The virtual addresses that are given out.
+    #[must_use]
+    pub fn addresses(&self) -> &VirtualAddresses {
+        &self.addresses
+    }
+
+    /// The virtual addresses, to reconfigure.
+    pub fn addresses_mut(&mut self) -> &mut VirtualAddresses {
+        &mut self.addresses
+    }
+
+    /// What became of `host`.
+    #[must_use]
+    pub fn host_state(&self, host: &Host) -> Option<&HostState> {
+        self.hosts.get(host)
+    }
+
+    /// The hosts that are refused, with the registry that owns them.
+    #[must_use]
+    pub fn refused(&self) -> &BTreeSet<(RegistryName, Host)> {
+        &self.refused
+    }
+
+    /// Gives addresses to those of `hosts` that need one, as one batch, so that replicas agree. The others give theirs
+    /// back first.
+    pub fn allocate(
+        &mut self,
+        hosts: &BTreeSet<Host>,
+        catalog: &Catalog,
+        mapping_of: impl Fn(&RegistryName) -> Option<Arc<Mapping>>,
+    ) -> Vec<Exhausted> {
+        let needs = |host: &&Host| match catalog.owner(host) {
+            Some((registry, Known::Service(service, _))) if !host.is_wildcard() => mapping_of(registry)
+                .is_some_and(|m| service.says.addresses.unwrap_or(m.addresses) == Addresses::Virtual),
+            _ => false,
+        };
+        let needy: BTreeSet<Host> = hosts.iter().filter(needs).cloned().collect();
+        hosts.difference(&needy).for_each(|host| self.addresses.release(host));
+        self.addresses.assign(&needy)
+    }
+
+    /// Hosts whose resource changes with time alone.
+    pub fn expired(&mut self, now: Moment) -> Touched {
+        let mut touched = Touched::default();
+        while let Some((at, host)) = self.expiries.pop_first() {
+            if at > now {
+                self.expiries.insert((at, host));
+                break;
+            }
+            touched.hosts.insert(host);
+        }
+        touched
+    }
+
+    /// When the next host changes with time alone.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Moment> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
+    /// Serves the first of `candidates`, all that claim `host`, that can be served. Returns a verdict if there is news.
+    ///
+    /// A candidate that is refused keeps its own last good resource; it takes no host over with it, and nothing of a
+    /// service that claims the host no more stays.
+    pub fn services(
+        &mut self,
+        host: &Host,
+        candidates: &[Candidate<'_>],
+        now: Moment,
+        catalog: &Catalog,
+        published: &Snapshot,
+    ) -> (Option<Lane>, Option<Verdict>) {
+        let mut state = self.hosts.remove(host).unwrap_or_default();
+        let (mut lane, mut refused, mut settled) = (None, None, false);
+        for candidate in candidates {
+            let mine = state.owner.as_ref().is_some_and(|owner| candidate.is(owner));
+            let mut memory = if mine { std::mem::take(&mut state.memory) } else { Memory::default() };
+            let converted = self.convert(host, candidate, now, &mut memory, catalog);
+            settled = mine || converted.is_ok();
+            if settled {
+                state.memory = memory;
+                state.owner = Some(candidate.owner());
+            }
+            match converted {
+                Ok(resource) => lane = self.serve(&mut state, resource, catalog, published),
+                Err(why) => refused = refused.or_else(|| Some((candidate, Arc::<str>::from(why)))),
+            }
+            if settled {
+                break;
+            }
+        }
+        if !settled {
+            state.owner = None;
+            state.memory = Memory::default();
+            let gone = state.id.take().filter(|id| catalog.object(id).is_none());
+            lane = gone.and_then(|id| self.want(id, None, published));
+        }
+        self.note_expiry(host, &mut state);
+        let news = self.note_refusal(host, &mut state, candidates.first(), refused);
+        self.hosts.insert(host.clone(), state);
+        (lane, news)
+    }
+
+    fn note_expiry(&mut self, host: &Host, state: &mut HostState) {
+        if let Some(at) = state.expiry.take() {
+            self.expiries.remove(&(at, host.clone()));
+        }
+        state.expiry = state.memory.next_expiry();
+        self.expiries.extend(state.expiry.map(|at| (at, host.clone())));
+    }
+
+    fn note_refusal(
+        &mut self,
+        host: &Host,
+        state: &mut HostState,
+        first: Option<&Candidate<'_>>,
+        refused: Option<(&Candidate<'_>, Arc<str>)>,
+    ) -> Option<Verdict> {
+        if state.refused.is_some() {
+            // Under whichever registry owned the host then; refusals are few.
+            self.refused.retain(|(_, h)| h != host);
+        }
+        let (candidate, why) = match refused {
+            Some((candidate, why)) => (candidate, Some(why)),
+            None => (first?, None),
+        };
+        if why.is_some() {
+            self.refused.insert((candidate.registry.clone(), host.clone()));
+        }
+        let news = (state.refused != why).then(|| Verdict {
+            registry: candidate.registry.clone(),
+            item: Arc::clone(&candidate.service.key.name),
+            host: Some(host.clone()),
+            refused: why.clone(),
+        });
+        state.refused = why;
+        news
+    }
+
+    /// `host` has no service any more, or an object owns it.
+    pub fn release(&mut self, host: &Host, catalog: &Catalog, published: &Snapshot) -> Option<Lane> {
+        self.addresses.release(host);
+        let state = self.hosts.remove(host)?;
+        if state.refused.is_some() {
+            self.refused.retain(|(_, h)| h != host);
+        }
+        if let Some(at) = state.expiry {
+            self.expiries.remove(&(at, host.clone()));
+        }
+        let id = state.id.filter(|id| catalog.object(id).is_none())?;
+        self.want(id, None, published)
+    }
+
+    /// The object that is served as `id` came, changed or (`None`) went.
+    pub fn object(&mut self, id: &ResourceId, object: Option<&Object>, published: &Snapshot) -> Option<Lane> {
+        let resource = object.map(|o| Arc::new(object::encode(o)));
+        self.want(id.clone(), resource, published)
+    }
+
+    /// Whether changes of `lane` or below wait.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Takes the changes of `lane` and below in collections that are complete.
+    pub fn take(
+        &mut self,
+        lane: Lane,
+        complete: impl Fn(Collection) -> bool,
+    ) -> BTreeMap<Collection, Changes> {
+        let mut taken: BTreeMap<Collection, Changes> = BTreeMap::new();
+        self.pending.retain(|id, (of, resource)| {
+            let stays = *of > lane || !complete(id.collection);
+            if !stays {
+                taken.entry(id.collection).or_default().insert(id.name.clone(), resource.take());
+            }
+            stays
+        });
+        taken
+    }
+
+    fn convert(
+        &self,
+        host: &Host,
+        candidate: &Candidate<'_>,
+        now: Moment,
+        memory: &mut Memory,
+        catalog: &Catalog,
+    ) -> Result<Encoded, String> {
+        let Candidate { registry, mapping, service } = *candidate;
+        let addresses: &[IpAddr] = self.addresses.get(host);
+        let context = Context {
+            registry,
+            mapping,
+            addresses,
+            now,
+            empty_service_ttl: self.terms.empty_service_ttl,
+            release: self.terms.oldest,
+        };
+        let namespace = naming::namespace(service, mapping).map_err(|e| e.to_string())?;
+        let name = naming::resource_name(&namespace, host);
+        let id = ResourceId { collection: Collection::ServiceEntry, name };
+        if let Some((_, object)) = catalog.object(&id) {
+            return Err(format!("an object of the same name is served instead: {}", object.origin));
+        }
+        let converted = service_entry::convert(service, host, &context, memory);
+        converted.map(|c| c.resource).map_err(|e| e.to_string())
+    }
+
+    fn serve(
+        &mut self,
+        state: &mut HostState,
+        resource: Encoded,
+        catalog: &Catalog,
+        published: &Snapshot,
+    ) -> Option<Lane> {
+        let id = resource.id.clone();
+        let old = state.id.replace(id.clone()).filter(|old| *old != id && catalog.object(old).is_none());
+        let moved = old.and_then(|old| self.want(old, None, published));
+        moved.max(self.want(id, Some(Arc::new(resource)), published))
+    }
+
+    /// Notes that `id` should be `resource`; returns the lane in which that waits, if it is news.
+    fn want(&mut self, id: ResourceId, resource: Option<Arc<Encoded>>, published: &Snapshot) -> Option<Lane> {
+        let served = published.get(id.collection).and_then(|c| c.get(id.name.as_str()));
+        if served.map(|r| r.version) == resource.as_ref().map(|r| r.version) {
+            self.pending.remove(&id);
+            return None;
+        }
+        let lane = lane(served, resource.as_ref());
+        self.pending.insert(id, (lane, resource));
+        Some(lane)
+    }
+}
+
+/// What it costs istiod when `old` becomes `new`.
+fn lane(old: Option<&Arc<Encoded>>, new: Option<&Arc<Encoded>>) -> Lane {
+    let workload = |r: &&Arc<Encoded>| r.id.collection == Collection::WorkloadEntry;
+    if old.iter().chain(new.iter()).any(workload) {
+        return Lane::Endpoints;
+    }
+    match (old, new) {
+        (Some(old), Some(new)) if old.topology == new.topology => Lane::Endpoints,
+        _ => Lane::Topology,
+    }
+}
+
+/// `published` with `changes` made.
+#[must_use]
+pub fn rebuild(published: &Snapshot, changes: BTreeMap<Collection, Changes>) -> Snapshot {
+    changes.into_iter().fold(published.clone(), |snapshot, (collection, changes)| {
+        let empty = CollectionSnapshot::default();
+        let next = snapshot.get(collection).map_or(&empty, |c| c).apply(&changes);
+        snapshot.with(collection, Arc::new(next))
+    })
+}

@@ -1,0 +1,394 @@
+//! Everything that the pipeline decides, without its task: changes in, work in slices, snapshots out. No clock, no channel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::convert::vip::VirtualAddresses;
+use crate::convert::{naming, object, validate};
+use crate::model::catalog::{Catalog, Known, Step, Touched};
+use crate::model::change::{Change, Item};
+use crate::model::host::Host;
+use crate::model::service::{RegistryName, ServiceKey};
+use crate::model::time::Moment;
+use crate::pipeline::debounce::{Cadence, Debounce, Lane};
+use crate::pipeline::desired::{self, Candidate, Desired, Terms, Verdict};
+use crate::pipeline::intake::Delivery;
+use crate::pipeline::reading::{Outcome, Reading, RegistrySettings};
+use crate::resource::collection::Collection;
+use crate::resource::encoded::ResourceId;
+use crate::resource::snapshot::{CollectionSnapshot, Snapshot};
+
+/// All that a reload may change.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The registries in the order of the configuration, which decides between them.
+    pub registries: Vec<RegistrySettings>,
+    /// Where virtual addresses come from; empty: there are none.
+    pub virtual_ranges: Vec<ipnet::IpNet>,
+    /// Addresses that are given by hand.
+    pub pins: BTreeMap<Host, std::net::IpAddr>,
+    /// What holds for every conversion.
+    pub terms: Terms,
+    /// How long changes are gathered.
+    pub cadence: Cadence,
+}
+
+/// The state of the pipeline.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    readings: BTreeMap<RegistryName, Reading>,
+    /// Registries that are no longer configured and still served, and who has to be read before they go.
+    leaving: BTreeMap<RegistryName, BTreeSet<RegistryName>>,
+    catalog: Catalog,
+    desired: Desired,
+    debounce: Debounce,
+    /// Not looked at yet. Nothing is published while there is any, so that a batch goes out whole.
+    touched: Touched,
+    refused: BTreeMap<(RegistryName, ServiceKey), Arc<str>>,
+    published: Arc<Snapshot>,
+    verdicts: Vec<Verdict>,
+    complaints: Vec<String>,
+    /// Registries that have been read since people were last told.
+    read: Vec<RegistryName>,
+}
+
+impl Engine {
+    /// An engine that has read nothing.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let addresses = VirtualAddresses::new(settings.virtual_ranges.clone(), settings.pins.clone());
+        let mut engine = Self {
+            readings: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            catalog: Catalog::default(),
+            desired: Desired::new(settings.terms.clone(), addresses),
+            debounce: Debounce::new(settings.cadence),
+            touched: Touched::default(),
+            refused: BTreeMap::new(),
+            published: Arc::default(),
+            verdicts: Vec::new(),
+            complaints: Vec::new(),
+            read: Vec::new(),
+            settings,
+        };
+        engine.set_registries();
+        engine
+    }
+
+    /// Takes over new settings. What a changed registry says stays until its new form has been read, a removed one stays
+    /// until all new ones have.
+    pub fn configure(&mut self, settings: Settings) {
+        let old = std::mem::replace(&mut self.settings, settings);
+        self.debounce.set_cadence(self.settings.cadence);
+        let addresses = old.virtual_ranges != self.settings.virtual_ranges || old.pins != self.settings.pins;
+        if addresses {
+            let (ranges, pins) = (self.settings.virtual_ranges.clone(), self.settings.pins.clone());
+            let exhausted = self.desired.addresses_mut().reconfigure(ranges, pins);
+            self.complaints.extend(exhausted.iter().map(ToString::to_string));
+        }
+        self.desired.set_terms(self.settings.terms.clone());
+        self.set_registries();
+        if addresses || old.terms != self.settings.terms {
+            let everything = self.catalog.everything();
+            self.touch(everything);
+        }
+    }
+
+    /// Takes in what a registry says.
+    pub fn deliver(&mut self, delivery: Delivery) {
+        let Some(reading) = self.readings.get_mut(&delivery.registry) else { return };
+        let registry = delivery.registry;
+        match reading.deliver(delivery.generation, delivery.batch) {
+            Outcome::Waits => {}
+            Outcome::Read(items) => {
+                let (items, kept) = self.sort_out(&registry, items);
+                self.refused.retain(|(of, key), _| *of != registry || kept.contains(key));
+                let mut touched =
+                    self.catalog.apply(&registry, vec![Step::Reset { scope: None, items, kept }]);
+                // Its mapping may be another one, which shows in services that are as they were.
+                touched.hosts.extend(self.catalog.items(&registry).flat_map(Known::hosts).cloned());
+                self.touch(touched);
+                self.read.push(registry);
+                self.drop_removed();
+            }
+            Outcome::Changed(changes) => {
+                let steps = changes.into_iter().filter_map(|c| self.step(&registry, c)).collect();
+                let touched = self.catalog.apply(&registry, steps);
+                self.touch(touched);
+            }
+        }
+    }
+
+    /// Looks at up to `budget` touched objects and hosts. Whether any are left.
+    pub fn work(&mut self, budget: usize, now: Moment) -> bool {
+        let expired = self.desired.expired(now);
+        self.touched.merge(expired);
+        for _ in 0..budget {
+            let lane = if let Some(id) = self.touched.objects.pop_first() {
+                self.look_at_object(&id)
+            } else if let Some(host) = self.touched.hosts.pop_first() {
+                self.look_at_host(&host, now)
+            } else {
+                return false;
+            };
+            if let Some(lane) = lane {
+                self.debounce.note(lane, now);
+            }
+        }
+        !self.touched.is_empty()
+    }
+
+    /// When there is something to do although nobody says anything.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        [self.debounce.deadline(), self.desired.next_expiry()].into_iter().flatten().min()
+    }
+
+    /// What is to be published now, if anything: collections that have become complete, and lanes that are due.
+    pub fn flush(&mut self, now: Moment) -> Option<Arc<Snapshot>> {
+        if !self.touched.is_empty() {
+            return None;
+        }
+        let fresh: BTreeSet<Collection> =
+            Collection::all().filter(|c| self.published.get(*c).is_none() && self.is_complete(*c)).collect();
+        let due = self.debounce.due(now);
+        if fresh.is_empty() && due.is_none() {
+            return None;
+        }
+        // Empty collections too: "nothing" is an answer once it is known to be the truth.
+        let mut next = fresh
+            .iter()
+            .fold((*self.published).clone(), |s, c| s.with(*c, Arc::new(CollectionSnapshot::default())));
+        if !fresh.is_empty() {
+            let first = self.desired.take(Lane::Topology, |c| fresh.contains(&c));
+            next = desired::rebuild(&next, first);
+        }
+        if let Some(lane) = due {
+            let changes = self.desired.take(lane, |c| next.get(c).is_some());
+            self.debounce.flushed(lane, now);
+            // What waited may have been taken back, or gone out with a first answer.
+            if fresh.is_empty() && changes.is_empty() {
+                return None;
+            }
+            next = desired::rebuild(&next, changes);
+        }
+        self.published = Arc::new(next);
+        Some(Arc::clone(&self.published))
+    }
+
+    /// What is served now.
+    #[must_use]
+    pub fn published(&self) -> &Arc<Snapshot> {
+        &self.published
+    }
+
+    /// What people should hear of since the last call.
+    pub fn take_verdicts(&mut self) -> Vec<Verdict> {
+        std::mem::take(&mut self.verdicts)
+    }
+
+    /// Registries that have been read completely since the last call: for the first time, or under new settings.
+    pub fn take_read(&mut self) -> Vec<RegistryName> {
+        std::mem::take(&mut self.read)
+    }
+
+    /// What is wrong with no item in particular, since the last call.
+    pub fn take_complaints(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.complaints)
+    }
+
+    /// Everything that is known.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// What became of every host.
+    #[must_use]
+    pub fn desired(&self) -> &Desired {
+        &self.desired
+    }
+
+    /// The registries in the order of the configuration, and those that are leaving, with what is known of their reads.
+    pub fn readings(&self) -> impl Iterator<Item = (&RegistryName, &Reading)> {
+        let names = self.settings.registries.iter().map(|r| &r.name).chain(self.leaving.keys());
+        names.filter_map(|name| Some((name, self.readings.get(name)?)))
+    }
+
+    /// Who has to be read before `name`, which is no longer configured, goes; `None`: it is configured.
+    #[must_use]
+    pub fn leaving(&self, name: &RegistryName) -> Option<&BTreeSet<RegistryName>> {
+        self.leaving.get(name)
+    }
+
+    /// Why items are not what their registry says now.
+    #[must_use]
+    pub fn refused(&self) -> &BTreeMap<(RegistryName, ServiceKey), Arc<str>> {
+        &self.refused
+    }
+
+    /// Whether every registry that feeds `collection` has been read. One that nobody feeds is complete.
+    fn is_complete(&self, collection: Collection) -> bool {
+        self.readings.values().filter(|r| r.feeds(collection)).all(Reading::is_active)
+    }
+
+    fn set_registries(&mut self) {
+        let mut fresh = BTreeSet::new();
+        for settings in &self.settings.registries {
+            let other = match self.readings.get_mut(&settings.name) {
+                Some(reading) => reading.configure(settings),
+                None => self.readings.insert(settings.name.clone(), Reading::new(settings)).is_none(),
+            };
+            if other {
+                fresh.insert(settings.name.clone());
+            }
+        }
+        let order: Vec<_> = self.settings.registries.iter().map(|r| r.name.clone()).collect();
+        self.leaving.retain(|name, _| !order.contains(name));
+        for name in self.readings.keys().filter(|name| !order.contains(name)) {
+            // A rename is a removal and an addition, so what goes waits for what the same reload brought.
+            self.leaving.entry(name.clone()).or_insert_with(|| fresh.clone());
+        }
+        let touched = self.catalog.set_order(&order);
+        self.touch(touched);
+        self.drop_removed();
+    }
+
+    /// Removed registries go once those that came with their removal have been read, or are gone themselves.
+    fn drop_removed(&mut self) {
+        let unread = |name: &&RegistryName| self.readings.get(name).is_some_and(|r| !r.is_current());
+        let waits = |for_whom: &BTreeSet<RegistryName>| for_whom.iter().any(|name| unread(&name));
+        let gone: Vec<_> =
+            self.leaving.iter().filter(|(_, w)| !waits(w)).map(|(name, _)| name.clone()).collect();
+        for name in gone {
+            self.leaving.remove(&name);
+            self.readings.remove(&name);
+            self.refused.retain(|(of, _), _| *of != name);
+            let touched = self.catalog.remove(&name);
+            self.touch(touched);
+        }
+    }
+
+    fn touch(&mut self, touched: Touched) {
+        let readings = &self.readings;
+        let mapping_of = |r: &RegistryName| readings.get(r)?.mapping().cloned();
+        let exhausted = self.desired.allocate(&touched.hosts, &self.catalog, mapping_of);
+        self.complaints.extend(exhausted.iter().map(ToString::to_string));
+        self.touched.merge(touched);
+    }
+
+    fn step(&mut self, registry: &RegistryName, change: Change) -> Option<Step> {
+        match change {
+            Change::Upsert(item) => self.admit(registry, item).ok().map(Step::Put),
+            Change::Remove(key, _) => {
+                self.refused.remove(&(registry.clone(), key.clone()));
+                Some(Step::Drop(key))
+            }
+            Change::Reset { scope, items, .. } => {
+                let (items, kept) = self.sort_out(registry, items);
+                self.refused
+                    .retain(|(of, key), _| of != registry || key.scope != scope || kept.contains(key));
+                Some(Step::Reset { scope: Some(scope), items, kept })
+            }
+        }
+    }
+
+    /// Items that make sense, and the keys of those that do not.
+    fn sort_out(&mut self, registry: &RegistryName, items: Vec<Item>) -> (Vec<Known>, BTreeSet<ServiceKey>) {
+        let (mut known, mut kept) = (Vec::with_capacity(items.len()), BTreeSet::new());
+        for item in items {
+            match self.admit(registry, item) {
+                Ok(item) => known.push(item),
+                Err(key) => {
+                    kept.insert(key);
+                }
+            }
+        }
+        (known, kept)
+    }
+
+    /// Names an item's hosts, or notes why it is refused: whatever was known of it stays.
+    fn admit(&mut self, registry: &RegistryName, item: Item) -> Result<Known, ServiceKey> {
+        let admitted = match item {
+            Item::Refused(key, why) => Err((key, why)),
+            Item::Object(object) => {
+                let verdict = validate::check(&object::encode(&object), self.settings.terms.oldest);
+                if verdict.is_accepted() {
+                    Ok(Known::Object(object))
+                } else {
+                    let why: Vec<_> = verdict.refusals.iter().map(ToString::to_string).collect();
+                    let why = format!("{}: Istio would refuse it: {}", object.origin, why.join("; "));
+                    Err((object.key.clone(), why.into()))
+                }
+            }
+            Item::Service(service) => {
+                let mapping = self.readings.get(registry).and_then(Reading::mapping);
+                match mapping.map(|m| naming::hosts(&service, m)) {
+                    Some(Ok(hosts)) => Ok(Known::Service(service, hosts.into())),
+                    Some(Err(e)) => Err((service.key.clone(), e.to_string().into())),
+                    None => Err((service.key.clone(), "the registry is not configured".into())),
+                }
+            }
+        };
+        match admitted {
+            Ok(known) => {
+                self.say(registry, known.key().clone(), None);
+                Ok(known)
+            }
+            Err((key, why)) => {
+                self.say(registry, key.clone(), Some(why));
+                Err(key)
+            }
+        }
+    }
+
+    /// Notes why an item is refused, or that it no longer is; people hear of it if that is news.
+    fn say(&mut self, registry: &RegistryName, key: ServiceKey, refused: Option<Arc<str>>) {
+        let item = Arc::clone(&key.name);
+        let place = (registry.clone(), key);
+        let before = match &refused {
+            Some(why) => self.refused.insert(place, Arc::clone(why)),
+            None => self.refused.remove(&place),
+        };
+        if before != refused {
+            self.verdicts.push(Verdict { registry: registry.clone(), item, host: None, refused });
+        }
+    }
+
+    fn look_at_object(&mut self, id: &ResourceId) -> Option<Lane> {
+        let object = self.catalog.object(id).map(|(_, o)| Arc::clone(o));
+        // A generated resource of the same name yields to the object, or returns.
+        if let Ok(host) = Host::parse(id.name.parts().1)
+            && self.catalog.owner(&host).is_some()
+        {
+            self.touched.hosts.insert(host);
+        }
+        self.desired.object(id, object.as_deref(), &self.published)
+    }
+
+    fn look_at_host(&mut self, host: &Host, now: Moment) -> Option<Lane> {
+        let candidates: Vec<Candidate<'_>> = self
+            .catalog
+            .claims(host)
+            .map_while(|(registry, known)| match known {
+                Known::Service(service, _) => Some((registry, service)),
+                // Objects own first: where one does, nothing is generated.
+                Known::Object(_) => None,
+            })
+            .filter_map(|(registry, service)| {
+                let mapping = self.readings.get(registry).and_then(Reading::mapping)?;
+                Some(Candidate { registry, mapping, service })
+            })
+            .collect();
+        if candidates.is_empty() {
+            return self.desired.release(host, &self.catalog, &self.published);
+        }
+        let (lane, verdict) = self.desired.services(host, &candidates, now, &self.catalog, &self.published);
+        self.verdicts.extend(verdict);
+        lane
+    }
+}
+
+#[cfg(test)]
+mod tests;
