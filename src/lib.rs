@@ -5,6 +5,8 @@ pub mod model;
 pub mod pipeline;
 pub mod proto;
 pub mod resource;
+pub mod runtime;
 pub mod session;
 pub mod store;
+pub mod telemetry;
 pub mod yaml;
