@@ -4,6 +4,7 @@ pub mod convert;
 pub mod model;
 pub mod pipeline;
 pub mod proto;
+pub mod registry;
 pub mod resource;
 pub mod runtime;
 pub mod session;
