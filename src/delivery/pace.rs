@@ -1,0 +1,62 @@
+//! A pause between large responses on one stream, so that one client's whole states do not crowd out everything else.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+/// From here on a response is large, in bytes.
+pub(super) const LARGE: usize = 1 << 20;
+
+/// When the next large response may go.
+#[derive(Debug)]
+pub(super) struct Pace {
+    interval: Duration,
+    until: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { interval, until: None }
+    }
+
+    /// The largest response that may go now, in bytes.
+    pub(super) fn largest(&self) -> usize {
+        if self.until.is_some() { LARGE } else { usize::MAX }
+    }
+
+    pub(super) fn sent(&mut self, bytes: usize) {
+        if bytes > LARGE {
+            self.until = Some(Instant::now() + self.interval);
+        }
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.until.is_some()
+    }
+
+    /// Returns when a pause ends; never, while there is none.
+    pub(super) async fn over(&mut self) {
+        match self.until {
+            Some(until) => sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+        self.until = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_large_response_makes_the_next_large_one_wait() {
+        let mut pace = Pace::new(Duration::from_millis(500));
+        pace.sent(LARGE);
+        assert_eq!(pace.largest(), usize::MAX);
+        pace.sent(LARGE + 1);
+        assert_eq!(pace.largest(), LARGE);
+        let before = Instant::now();
+        pace.over().await;
+        assert_eq!((before.elapsed().as_millis() / 10, pace.largest()), (50, usize::MAX));
+    }
+}
