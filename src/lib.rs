@@ -1,5 +1,6 @@
 //! Chandler brings the services of external registries aboard an Istio mesh.
 
+pub mod admin;
 pub mod convert;
 pub mod delivery;
 pub mod model;
