@@ -1,6 +1,7 @@
 //! Chandler brings the services of external registries aboard an Istio mesh.
 
 pub mod admin;
+pub mod config;
 pub mod convert;
 pub mod delivery;
 pub mod model;

@@ -1,0 +1,171 @@
+//! What the user wrote: typed, validated whole before any of it takes effect, every fault at once with its place.
+//!
+//! One file and one struct per subsystem below; each decodes its own section strictly (unknown keys are faults) and knows
+//! its own rules. Keys that have their place in the design and do not work yet are refused as such. Paths are relative to
+//! the configuration file. `${ENV}` would be expanded in secrets only; nothing here is a secret yet.
+
+pub mod admin;
+mod error;
+pub mod guard;
+mod listen;
+pub mod map;
+pub mod mesh;
+pub mod push;
+pub mod registries;
+pub mod reload;
+pub mod server;
+mod template;
+pub mod units;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+pub use self::admin::{Admin, Telemetry};
+pub use self::error::ConfigErrors;
+pub use self::guard::Guard;
+pub use self::listen::Access;
+pub use self::mesh::Mesh;
+pub use self::push::Push;
+pub use self::registries::{FilesConfig, RegistryConfig, RegistryKind, Source};
+pub use self::reload::Plan;
+pub use self::server::Server;
+use crate::yaml::fields::{Fields, Findings};
+use crate::yaml::{self, Fault, Position};
+
+/// The whole configuration: every value is set, and all rules hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where Istio pulls.
+    pub server: Server,
+    /// Health and metrics.
+    pub telemetry: Telemetry,
+    /// The API.
+    pub admin: Admin,
+    /// What is read; the order is the precedence when two know the same host. Never empty.
+    pub registries: Vec<RegistryConfig>,
+    /// What we must know of the mesh.
+    pub mesh: Mesh,
+    /// What is held back.
+    pub guard: Guard,
+    /// How changes are gathered.
+    pub push: Push,
+}
+
+/// Nobody writes more by hand, and a wrong path may name anything.
+const MAX_BYTES: usize = 4 << 20;
+
+/// What `serve` starts with when it is given no configuration: the same text as `config/quickstart.yaml`.
+pub const QUICKSTART: &str = include_str!("../config/quickstart.yaml");
+
+/// The sample services of the quickstart by their paths below its directory; sorted.
+pub const QUICKSTART_SERVICES: &[(&str, &str)] = &[
+    ("services/billing.yaml", include_str!("../config/services/billing.yaml")),
+    ("services/external.yaml", include_str!("../config/services/external.yaml")),
+    ("services/istio-objects.yaml", include_str!("../config/services/istio-objects.yaml")),
+    ("services/orders-db.yaml", include_str!("../config/services/orders-db.yaml")),
+];
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or anything is wrong with it: all faults at once.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let name = path.display().to_string();
+        let unreadable = |e: &std::io::Error| ConfigErrors::of_file(&name, error::unreadable(path, e));
+        let size = std::fs::metadata(path).map_err(|e| unreadable(&e))?.len();
+        if size > MAX_BYTES as u64 {
+            let words = format!("{size} bytes are too many for a configuration: is this the right file?");
+            return Err(ConfigErrors::of_file(&name, words));
+        }
+        let bytes = std::fs::read(path).map_err(|e| unreadable(&e))?;
+        match yaml::text(&bytes) {
+            Ok(text) => Self::parse(text, &name, path.parent().unwrap_or(Path::new(""))),
+            Err(fault) => Err(ConfigErrors::new(&name, &String::from_utf8_lossy(&bytes), vec![fault])),
+        }
+    }
+
+    /// Reads a text; `file` is what messages call it, and paths in it are relative to `base`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(text: &str, file: &str, base: &Path) -> Result<Self, ConfigErrors> {
+        let findings = Findings::default();
+        let config = Self::read(text, base, &findings);
+        match (config, findings.into_faults()) {
+            (Some(config), faults) if faults.is_empty() => Ok(config),
+            (_, faults) => Err(ConfigErrors::new(file, text, faults)),
+        }
+    }
+
+    /// The configuration that needs no file: sample services, plain text on loopback.
+    ///
+    /// # Errors
+    /// None: a test reads it.
+    pub fn quickstart() -> Result<Self, ConfigErrors> {
+        let mut config = Self::parse(QUICKSTART, "the built-in quickstart.yaml", Path::new(""))?;
+        for registry in &mut config.registries {
+            let RegistryKind::Files(files) = &mut registry.kind;
+            files.source = Source::Embedded(QUICKSTART_SERVICES);
+        }
+        Ok(config)
+    }
+
+    /// The effective values, defaults included, in the form in which they can be written; secrets would be left out.
+    #[must_use]
+    pub fn shown(&self) -> Value {
+        json!({
+            "server": self.server.shown(),
+            "telemetry": self.telemetry.shown(),
+            "admin": self.admin.shown(),
+            "registries": self.registries.iter().map(RegistryConfig::shown).collect::<Vec<_>>(),
+            "mesh": self.mesh.shown(),
+            "guard": self.guard.shown(),
+            "push": self.push.shown(),
+        })
+    }
+
+    /// `None` only after a fault.
+    fn read(text: &str, base: &Path, findings: &Findings) -> Option<Self> {
+        let parsed = yaml::parse(text, MAX_BYTES);
+        let whole = parsed.documents.first().filter(|d| !d.is_null());
+        if let Some(second) = parsed.documents.get(1) {
+            findings.push(second.fault("a configuration is one document: a second one begins here"));
+        }
+        if whole.is_none() && parsed.faults.is_empty() {
+            findings.push(Fault::new(Position::NOWHERE, EMPTY));
+        }
+        parsed.faults.into_iter().for_each(|f| findings.push(f));
+        Self::decode(Fields::of(whole?, findings), base)
+    }
+
+    fn decode(mut f: Fields<'_, '_>, base: &Path) -> Option<Self> {
+        f.later(&["merge", "rules", "state", "sinks"]);
+        let server = Server::decode(f.section("server"));
+        let telemetry = Telemetry::decode(f.section("telemetry"));
+        let admin = Admin::decode(f.section("admin"));
+        let registries = registries::decode(&mut f, base);
+        let mesh = Mesh::decode(f.section("mesh"));
+        let guard = Guard::decode(f.section("guard"));
+        let push = Push::decode(f.section("push"));
+        let sockets = server.sockets.iter().chain(&telemetry.socket).chain(&admin.socket);
+        listen::check_distinct(sockets, f.findings());
+        Some(Self {
+            server: server.value,
+            telemetry: telemetry.value,
+            admin: admin.value,
+            registries: registries?,
+            mesh,
+            guard,
+            push,
+        })
+    }
+}
+
+const EMPTY: &str = "nothing is configured here; without --config chandler starts with samples, and config/chandler.yaml \
+                     is a configuration to start from";
+
+// Every configuration there names this registry.
+#[cfg(all(test, feature = "files"))]
+mod tests;

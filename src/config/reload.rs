@@ -1,0 +1,169 @@
+//! What a new configuration changes while the process runs, and what it cannot.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::{Config, RegistryConfig};
+use crate::model::service::RegistryName;
+
+/// What is to be done for a new configuration to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The registries of the new configuration, in its order.
+    pub registries: Vec<(RegistryName, Fate)>,
+    /// Those that it does not have any more, in the old order. They go only when what is new has been read.
+    pub removed: Vec<RegistryName>,
+    /// Whether registries that stay changed their order, and so their precedence.
+    pub reordered: bool,
+    /// Which other settings differ.
+    pub settings: BTreeSet<Setting>,
+}
+
+/// What becomes of a registry of the new configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Its name is new: to be started.
+    Added,
+    /// Its settings differ: to be started anew; its last state is served until it has read.
+    Changed,
+    /// Nothing differs: not to be touched.
+    Kept,
+}
+
+/// Settings that take effect while the process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Setting {
+    /// `server.limits`: for connections to come.
+    Limits,
+    /// `mesh`.
+    Mesh,
+    /// `guard`.
+    Guard,
+    /// `push`.
+    Push,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.registries.iter().all(|(_, fate)| *fate == Fate::Kept)
+            && self.removed.is_empty()
+            && !self.reordered
+            && self.settings.is_empty()
+    }
+}
+
+/// For the log: what changes, in words.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("nothing changes");
+        }
+        let named = |wanted: Fate| {
+            let of = self.registries.iter().filter(move |(_, fate)| *fate == wanted);
+            of.map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+        };
+        let all = || self.registries.iter().map(|(name, _)| name.to_string()).collect();
+        let parts = [
+            ("new", named(Fate::Added)),
+            ("changed", named(Fate::Changed)),
+            ("removed", self.removed.iter().map(ToString::to_string).collect()),
+            ("order", if self.reordered { all() } else { Vec::new() }),
+            ("settings", self.settings.iter().map(ToString::to_string).collect()),
+        ];
+        let said = parts.iter().filter(|(_, names)| !names.is_empty());
+        let said: Vec<String> = said.map(|(what, names)| format!("{what}: {}", names.join(", "))).collect();
+        f.write_str(&said.join("; "))
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Limits => "server.limits",
+            Self::Mesh => "mesh",
+            Self::Guard => "guard",
+            Self::Push => "push",
+        })
+    }
+}
+
+/// The new configuration is right, and parts of it need another process.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct RestartNeeded {
+    /// What cannot change; one sentence each.
+    pub reasons: Vec<String>,
+}
+
+impl fmt::Display for RestartNeeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; nothing of the new configuration holds until then", self.reasons.join("; "))
+    }
+}
+
+impl Config {
+    /// What it takes to get from here to `new`.
+    ///
+    /// # Errors
+    /// `new` listens elsewhere: then nothing of it may take effect.
+    pub fn changes(&self, new: &Self) -> Result<Plan, RestartNeeded> {
+        let reasons = self.unchangeable(new);
+        if !reasons.is_empty() {
+            return Err(RestartNeeded { reasons });
+        }
+        Ok(Plan {
+            registries: new.registries.iter().map(|r| (r.name.clone(), self.fate(r))).collect(),
+            removed: missing(&self.registries, &new.registries),
+            reordered: common(&self.registries, &new.registries) != common(&new.registries, &self.registries),
+            settings: self.settings_that_differ(new),
+        })
+    }
+
+    fn fate(&self, new: &RegistryConfig) -> Fate {
+        match self.registries.iter().find(|r| r.name == new.name) {
+            None => Fate::Added,
+            Some(old) if old == new => Fate::Kept,
+            Some(_) => Fate::Changed,
+        }
+    }
+
+    fn settings_that_differ(&self, new: &Self) -> BTreeSet<Setting> {
+        [
+            (Setting::Limits, self.server.limits != new.server.limits),
+            (Setting::Mesh, self.mesh != new.mesh),
+            (Setting::Guard, self.guard != new.guard),
+            (Setting::Push, self.push != new.push),
+        ]
+        .into_iter()
+        .filter_map(|(setting, differs)| differs.then_some(setting))
+        .collect()
+    }
+
+    fn unchangeable(&self, new: &Self) -> Vec<String> {
+        let (old_shown, new_shown) = (self.shown(), new.shown());
+        [
+            ("/server/listeners", "server.listeners", self.server.listeners != new.server.listeners),
+            ("/telemetry", "telemetry", self.telemetry != new.telemetry),
+            ("/admin", "admin", self.admin != new.admin),
+        ]
+        .into_iter()
+        .filter(|(_, _, differs)| *differs)
+        .map(|(pointer, name, _)| {
+            let show = |all: &serde_json::Value| all.pointer(pointer).map(ToString::to_string).unwrap_or_default();
+            let (from, to) = (show(&old_shown), show(&new_shown));
+            format!("`{name}` cannot change while chandler runs (from {from} to {to}): restart chandler to listen there")
+        })
+        .collect()
+    }
+}
+
+/// Registries of `these` that are not among `those`.
+fn missing(these: &[RegistryConfig], those: &[RegistryConfig]) -> Vec<RegistryName> {
+    these.iter().map(|r| r.name.clone()).filter(|n| !those.iter().any(|r| r.name == *n)).collect()
+}
+
+/// Registries of `these` that are among `those`, in the order of `these`.
+fn common<'a>(these: &'a [RegistryConfig], those: &[RegistryConfig]) -> Vec<&'a RegistryName> {
+    these.iter().map(|r| &r.name).filter(|n| those.iter().any(|r| r.name == **n)).collect()
+}

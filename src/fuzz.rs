@@ -1,0 +1,100 @@
+//! Doors for the fuzzer (`tests/fuzz`): everything that reads what arrives from outside, as functions of bytes. They panic
+//! where a rule is broken. The corpus that the fuzzer has grown is replayed by the tests here.
+#![allow(clippy::panic, reason = "how a fuzzer learns of a fault")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::convert::mapping::Mapping;
+use crate::convert::naming::Template;
+use crate::convert::validate::Release;
+use crate::model::change::{Batch, Change, Trust};
+use crate::model::service::{Protocol, RegistryName, Scope};
+use crate::model::time::Moment;
+use crate::pipeline::debounce::Cadence;
+use crate::pipeline::desired::Terms;
+use crate::pipeline::engine::{Engine, Settings};
+use crate::pipeline::intake::{Delivery, Generation};
+use crate::pipeline::reading::RegistrySettings;
+use crate::resource::collection::Collection;
+
+pub use crate::delivery::fuzz::conversation;
+
+/// A configuration file.
+pub fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Config::parse(text, "fuzz.yaml", Path::new("/")) {
+        Ok(config) => drop(config.shown()),
+        Err(errors) => assert!(!errors.to_string().is_empty(), "a refusal has words"),
+    }
+}
+
+/// A services file, through decoder, naming, conversion and validation: what comes out, Istio takes.
+pub fn files(bytes: &[u8]) {
+    let Ok(Some(items)) = crate::registry::files::fuzz::decode(bytes) else { return };
+    let mut engine = Engine::new(settings());
+    let change = Change::Reset { scope: Scope::new("files"), items, trust: Trust::Complete };
+    let registry = RegistryName::new("fuzz");
+    engine.deliver(Delivery { registry, generation: Generation(1), batch: Batch(vec![change]) });
+    while engine.work(1024, Moment::START) {}
+    let Some(snapshot) = engine.flush(Moment::START) else { return };
+    for collection in [Collection::ServiceEntry, Collection::WorkloadEntry] {
+        for resource in snapshot.get(collection).into_iter().flat_map(|c| c.iter()) {
+            let verdict = crate::convert::validate::check(resource, Release::new(1, 9));
+            assert!(verdict.is_accepted(), "{resource:?} is served: {verdict:?}");
+        }
+    }
+}
+
+fn settings() -> Settings {
+    let template = |text| Template::parse(text, &["service"]).unwrap_or_else(|e| panic!("{e}"));
+    let mapping = Mapping::new(Vec::new(), template("chandler"), Protocol::Auto);
+    let registry = RegistrySettings {
+        name: RegistryName::new("fuzz"),
+        generation: Generation(1),
+        mapping: Arc::new(mapping),
+        scopes: vec![Scope::new("files")],
+        feeds: vec![Collection::ServiceEntry, Collection::WorkloadEntry],
+    };
+    Settings {
+        registries: vec![registry],
+        virtual_ranges: "244.0.0.0/6".parse().into_iter().collect(),
+        pins: BTreeMap::new(),
+        terms: Terms { empty_service_ttl: Duration::from_secs(600), oldest: Release::new(1, 9) },
+        cadence: Cadence::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every input that the fuzzer found worth keeping, and what people would write.
+    fn replay(target: &str, door: fn(&[u8])) {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target);
+        let inputs = std::fs::read_dir(corpus).unwrap().map(|e| e.unwrap().path());
+        let inputs: Vec<_> = inputs.filter(|p| p.is_file()).collect();
+        assert!(inputs.len() >= 3, "no corpus for {target}");
+        for input in inputs {
+            door(&std::fs::read(input).unwrap());
+        }
+    }
+
+    #[test]
+    fn no_configuration_of_the_corpus_panics() {
+        replay("config", config);
+    }
+
+    #[test]
+    fn what_any_file_of_the_corpus_says_is_served_only_if_istio_takes_it() {
+        replay("files", files);
+    }
+
+    #[test]
+    fn no_conversation_of_the_corpus_breaks_off_in_a_panic() {
+        replay("conversation", conversation);
+    }
+}

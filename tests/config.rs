@@ -1,0 +1,597 @@
+//! The configuration as its user meets it: what is accepted, what every mistake is answered with, what a reload changes.
+
+// Every configuration here names this registry.
+#![cfg(feature = "files")]
+// Helpers of tests are tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chandler::config::reload::{Fate, Setting};
+use chandler::config::{Access, Config, ConfigErrors, FilesConfig, QUICKSTART, RegistryKind, Source};
+use chandler::convert::mapping::ServicePorts;
+use chandler::model::endpoint::TlsMode;
+use chandler::model::service::{Addresses, Location, Protocol, RegistryName};
+use chandler::yaml::excerpt::Style;
+use proptest::prelude::*;
+
+const MINIMAL: &str = "registries: [{name: a, files: {path: services}}]\n";
+const RICH: &str = include_str!("config/rich.yaml");
+
+fn parse(text: &str) -> Result<Config, ConfigErrors> {
+    Config::parse(text, "c.yaml", Path::new("/etc/chandler"))
+}
+
+fn good(text: &str) -> Config {
+    parse(text).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// All faults as `line:column: words`.
+fn faults(text: &str) -> Vec<String> {
+    parse(text).expect_err(text).faults().iter().map(ToString::to_string).collect()
+}
+
+/// `text` (beside a registry that is right) has one fault, at the place of its `§`, whose words contain each of `words`.
+#[track_caller]
+fn refused(text: &str, words: &[&str]) {
+    let (before, after) = text.split_once('§').unwrap();
+    let at = format!(
+        "{}:{}: ",
+        before.matches('\n').count() + 1,
+        before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1
+    );
+    let all =
+        faults(&format!("{before}{after}\n{}", if text.contains("registries:") { "" } else { MINIMAL }));
+    assert_eq!(all.len(), 1, "{all:#?}");
+    assert!(all[0].starts_with(&at), "{all:?} should be at {at}");
+    for word in words {
+        assert!(all[0].contains(word), "{all:?} should say {word:?}");
+    }
+}
+
+fn manifest(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+// What is accepted.
+
+#[test]
+fn what_is_not_written_has_its_default() {
+    let c = good(MINIMAL);
+    let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    assert_eq!(c.server.listeners.len(), 1);
+    assert_eq!(c.server.listeners[0].address, loopback(9901));
+    assert_eq!(c.server.listeners[0].access, Access::Local);
+    assert_eq!(c.server.limits.message_size, 16 << 20);
+    assert_eq!(c.telemetry.listen, loopback(9902));
+    assert_eq!((c.admin.listen, c.admin.access), (loopback(9903), Access::Local));
+    assert_eq!(c.mesh.virtual_addresses, ["244.0.0.0/6".parse().unwrap()]);
+    assert!(c.mesh.pins.is_empty());
+    assert_eq!(c.mesh.oldest_xds.to_string(), "1.9");
+    assert_eq!(c.guard.empty_service_ttl, Duration::from_secs(600));
+    assert_eq!(c.push.endpoint.quiet, Duration::from_millis(100));
+    assert_eq!(c.push.endpoint.max, Duration::from_secs(1));
+    assert_eq!(c.push.topology.quiet, Duration::from_secs(1));
+    assert_eq!(c.push.topology.max, Duration::from_secs(5));
+    assert_eq!(c.push.full_state_interval, Duration::from_millis(500));
+    let map = &c.registries[0].map;
+    assert!(map.hosts.is_empty() && map.export_to.is_empty() && map.endpoints.is_empty());
+    assert_eq!(map.namespace.as_str(), "chandler");
+    assert_eq!(
+        (map.protocol, map.location, map.addresses),
+        (Protocol::Auto, Location::Auto, Addresses::Virtual)
+    );
+    assert_eq!((&map.service_ports, map.tls_mode), (&ServicePorts::Auto, TlsMode::None));
+    assert!(map.labels.include.is_match("a/b") && !map.labels.exclude.is_match("a"));
+}
+
+#[test]
+fn every_key_is_taken_as_written() {
+    let c = good(RICH);
+    assert_eq!(c.server.listeners[1].access, Access::Open);
+    assert_eq!(c.server.limits.message_size, 32 << 20);
+    let map = &c.registries[0].map;
+    assert_eq!(map.hosts[0].as_str(), "{service}.example.internal");
+    assert_eq!(map.protocol, Protocol::Http);
+    assert_eq!(map.service_ports, ServicePorts::List(vec![80, 8080]));
+    assert_eq!((map.addresses, map.location), (Addresses::Endpoints, Location::MeshInternal));
+    assert_eq!(map.export_to.iter().map(|s| &**s).collect::<Vec<_>>(), [".", "shop"]);
+    assert!(map.labels.include.is_match("team-a") && !map.labels.include.is_match("other"));
+    assert!(map.labels.exclude.is_match("team-internal"));
+    assert_eq!(map.labels.rename["team-a"], "example.com/team");
+    assert_eq!(map.labels.set.get("tier"), Some("1.10"));
+    assert_eq!(map.endpoints[0].network.as_deref(), Some("vpc2"));
+    assert_eq!(map.endpoints[0].tls_mode, Some(TlsMode::Istio));
+    assert!(map.endpoints[1].drop);
+    assert_eq!(c.mesh.oldest_xds.to_string(), "1.10");
+    assert_eq!(c.mesh.pins.len(), 1);
+    assert_eq!(c.push.topology.max, Duration::from_millis(90_500));
+}
+
+#[test]
+fn what_is_shown_can_be_read_back() {
+    for text in [MINIMAL, RICH] {
+        let config = good(text);
+        let shown = serde_json::to_string_pretty(&config.shown()).unwrap();
+        assert_eq!(good(&shown), config, "{shown}");
+    }
+}
+
+#[test]
+fn paths_are_relative_to_the_configuration_file() {
+    let path = |text: &str| match good(text).registries.remove(0).kind {
+        RegistryKind::Files(FilesConfig { source: Source::Path(path) }) => path,
+        RegistryKind::Files(other) => panic!("{other:?}"),
+    };
+    assert_eq!(path(MINIMAL), Path::new("/etc/chandler/services"));
+    assert_eq!(path(&MINIMAL.replace("services", "/srv/x")), Path::new("/srv/x"));
+}
+
+#[test]
+fn telemetry_may_lie_off_loopback_and_port_0_may_repeat() {
+    good(&format!("telemetry: {{listen: 0.0.0.0:9902}}\n{MINIMAL}"));
+    good(&format!(
+        "telemetry: {{listen: 127.0.0.1:0}}\nadmin: {{listen: 127.0.0.1:0}}\nserver: {{listeners: [{{address: '[::1]:0'}}]}}\n{MINIMAL}"
+    ));
+    good(&format!("admin: {{listen: '0.0.0.0:9903', access: open}}\n{MINIMAL}"));
+}
+
+#[test]
+fn virtual_addresses_can_be_turned_off_and_may_have_both_families() {
+    assert!(good(&format!("mesh: {{virtualAddresses: []}}\n{MINIMAL}")).mesh.virtual_addresses.is_empty());
+    let both = good(&format!("mesh: {{virtualAddresses: ['10.96.0.0/16', 'fd00::/64']}}\n{MINIMAL}"));
+    assert_eq!(both.mesh.virtual_addresses.len(), 2);
+}
+
+// The files that are shipped.
+
+#[test]
+fn the_shipped_configurations_are_right() {
+    for file in ["config/quickstart.yaml", "config/chandler.yaml", "config/reference.yaml"] {
+        Config::load(&manifest(file)).unwrap_or_else(|e| panic!("{e}"));
+    }
+}
+
+#[test]
+fn the_reference_shows_the_defaults() {
+    let reference = Config::load(&manifest("config/reference.yaml")).unwrap();
+    let text = "registries: [{name: onboard, files: {path: services}}]";
+    let minimal = Config::parse(text, "c.yaml", &manifest("config")).unwrap();
+    assert_eq!(reference, minimal);
+}
+
+#[test]
+fn the_quickstart_is_the_shipped_one() {
+    assert_eq!(QUICKSTART, std::fs::read_to_string(manifest("config/quickstart.yaml")).unwrap());
+    let built_in = Config::quickstart().unwrap();
+    let shipped = Config::load(&manifest("config/quickstart.yaml")).unwrap();
+    assert_eq!(built_in.mesh, shipped.mesh);
+    assert!(built_in.server.listeners.iter().all(|l| l.address.ip().is_loopback()));
+    let RegistryKind::Files(files) = &built_in.registries[0].kind;
+    let Source::Embedded(services) = files.source else { panic!("{files:?}") };
+    for (name, text) in services {
+        assert_eq!(*text, std::fs::read_to_string(manifest("config").join(name)).unwrap());
+    }
+}
+
+#[test]
+fn every_sample_service_is_valid_yaml_of_a_form_that_the_files_registry_reads() {
+    for (name, text) in chandler::config::QUICKSTART_SERVICES {
+        for document in chandler::yaml::parse(text, 1 << 20).complete().unwrap() {
+            let map = document.map().unwrap();
+            assert!(map.get("services").is_some() || map.get("kind").is_some(), "{name}");
+        }
+    }
+}
+
+// What bad input gets.
+
+#[test]
+fn an_unknown_key_is_answered_with_the_nearest_known_one() {
+    refused("server:\n  §listner: []\n", &["unknown key `listner`", "did you mean `listeners`?"]);
+    refused("§sever: {}\n", &["did you mean `server`?"]);
+    refused(
+        "registries:\n- name: a\n  files: {path: x}\n  map:\n    §lables: {}\n",
+        &["did you mean `labels`?"],
+    );
+    refused("push: {§zzzzzzz: 1s}\n", &["unknown key `zzzzzzz`", "known here: `endpointQuiet`, "]);
+}
+
+#[test]
+fn what_comes_later_is_called_so() {
+    for (text, key) in [
+        ("§merge: []\n", "merge"),
+        ("§state: {dir: x}\n", "state"),
+        ("§rules: []\n", "rules"),
+        ("server: {§mcp: {}}\n", "mcp"),
+        ("server: {listeners: [{address: '127.0.0.1:1', §tls: {}}]}\n", "tls"),
+        ("server: {limits: {§streams: 5}}\n", "streams"),
+        ("guard: {§removalHold: 60s}\n", "removalHold"),
+        ("mesh: {istio: {§legacy: '1.1'}}\n", "legacy"),
+        ("registries:\n- name: a\n  §consul: {address: x}\n", "consul"),
+        ("registries:\n- name: a\n  files: {path: x}\n  §select: {}\n", "select"),
+        ("registries:\n- name: a\n  files: {path: x}\n  map: {§selfService: []}\n", "selfService"),
+    ] {
+        refused(text, &[&format!("`{key}` is not available in this version")]);
+    }
+}
+
+#[test]
+fn malformed_yaml_says_where_and_why() {
+    refused("server:\n\t§listeners: []\n", &["a tab", "spaces"]);
+    refused("server: §[\n", &["`[` is never closed"]);
+    refused("server:\n  limits: {messageSize: §*x}\n", &["no anchor"]);
+    refused("a: b§: c\n", &["not valid YAML"]);
+}
+
+#[test]
+fn a_duplicate_key_is_refused() {
+    refused("push: {endpointMax: 2s}\n§push: {endpointMax: 3s}\n", &["`push` stands here twice", "line 1"]);
+}
+
+#[test]
+fn wrong_types_are_told_in_words() {
+    refused("server: §5\n", &["expected a map", "found the number 5"]);
+    refused("server: {listeners: §{address: x}}\n", &["expected a list", "found a map"]);
+    refused("registries: §onboard\n", &["expected a list", "found the text \"onboard\""]);
+    refused("registries: [§a]\n", &["expected a map", "found the text \"a\""]);
+    refused("guard: {emptyServiceTTL: §10}\n", &["a duration with its unit", "the number 10"]);
+    refused("guard: {emptyServiceTTL: §[10m]}\n", &["a duration", "found a list"]);
+    refused("server: {limits: {messageSize: §16MB}}\n", &["a size with its unit", "did you mean `16MiB`?"]);
+    refused("server: {limits: {messageSize: §1KiB}}\n", &["from 64KiB to 1GiB"]);
+    refused("telemetry: {listen: §9902}\n", &["an IP address and a port", "`127.0.0.1:9901`"]);
+    refused("telemetry: {listen: §'localhost:9902'}\n", &["did you mean `127.0.0.1:9902`?"]);
+    refused("telemetry: {listen: §':9902'}\n", &["did you mean `0.0.0.0:9902`?"]);
+}
+
+#[test]
+fn an_empty_file_says_what_to_write() {
+    for text in ["", "# nothing\n", "---\n", "{}\n"] {
+        let all = faults(text);
+        assert_eq!(all.len(), 1, "{all:?}");
+        assert!(all[0].contains("nothing is configured") || all[0].contains("no registry"), "{all:?}");
+    }
+    refused("registries: §[]\n", &["no registry", "files: {path: services}"]);
+}
+
+#[test]
+fn a_second_document_is_refused() {
+    refused(&format!("{MINIMAL}---\n§server: {{}}"), &["one document"]);
+}
+
+#[test]
+fn a_listener_off_loopback_must_say_who_may_come() {
+    let words = ["can be reached from other machines", "`access: open`", "127.0.0.1"];
+    refused("server:\n  listeners:\n  - address: §0.0.0.0:9901\n", &words);
+    refused("server: {listeners: [{address: §'[::]:9901'}]}\n", &words);
+    refused("admin: {listen: §10.0.0.1:9903}\n", &words);
+    refused(
+        "server: {listeners: [{address: '0.0.0.0:1', access: §opne}]}\n",
+        &["expected `open`", "did you mean `open`?"],
+    );
+    refused(
+        "server: {listeners: [{address: '0.0.0.0:1', access: §[{collections: ['*']}]}]}\n",
+        &["access rules are not available in this version"],
+    );
+}
+
+#[test]
+fn a_listener_needs_an_address_of_its_own() {
+    refused("server: {listeners: §[]}\n", &["no listener"]);
+    refused("server: {listeners: [§{access: open}]}\n", &["`address` is missing"]);
+    refused(
+        "telemetry: {listen: §127.0.0.1:9903}\n",
+        &["127.0.0.1:9903", "telemetry", "admin", "cannot both"],
+    );
+    refused(
+        "server:\n  listeners:\n  - {address: '127.0.0.1:7'}\n  - {address: §'0.0.0.0:7', access: open}\n",
+        &["cannot both be listened on"],
+    );
+}
+
+#[test]
+fn two_registries_of_one_name_are_refused() {
+    let text = "registries:\n- {name: a, files: {path: x}}\n- {name: b, files: {path: x}}\n- {name: §a, files: {path: y}}\n";
+    refused(text, &["two registries are called `a`", "line 2"]);
+}
+
+#[test]
+fn a_registry_has_a_name_and_one_kind() {
+    refused("registries: [§{files: {path: x}}]\n", &["`name` is missing"]);
+    refused("registries: [{name: §'a b', files: {path: x}}]\n", &["`a b` is no legal name"]);
+    refused("registries: [§{name: a}]\n", &["which kind of registry is this?", "`files`"]);
+    refused("registries: [{name: a, §file: {path: x}}]\n", &["did you mean `files`?"]);
+    refused("registries: [{name: a, files: §{}}]\n", &["`path` is missing"]);
+    refused("registries: [{name: a, files: {path: §''}}]\n", &["must not be empty"]);
+}
+
+/// A registry whose `map` is `map`.
+fn with_map(map: &str) -> String {
+    format!("registries: [{{name: a, files: {{path: x}}, map: {map}}}]\n")
+}
+
+#[test]
+fn a_template_with_an_unknown_placeholder_is_refused() {
+    refused(&with_map("{hosts: [§'{servce}.y.{service}']}"), &["{servce}", "{service}"]);
+    refused(
+        &with_map("{hosts: [§'{datacenter}.x']}"),
+        &["unknown placeholder {datacenter}", "There is {service}"],
+    );
+    refused(&with_map("{hosts: [§'{service.x']}"), &["not closed"]);
+    refused(&with_map("{hosts: [§'{service}.my_company']}"), &["gives no legal host"]);
+    refused(&with_map("{namespace: §'{service}_x'}"), &["gives no legal namespace"]);
+}
+
+#[test]
+fn a_map_that_makes_no_sense_is_refused() {
+    for (map, words) in [
+        ("{protocol: §SCTP}", "a protocol that Istio knows"),
+        ("{protocol: §HTP}", "did you mean `HTTP`?"),
+        ("{servicePorts: §some}", "expected `auto` or `instance`"),
+        ("{servicePorts: [80, §0]}", "a whole number from 1 to 65535"),
+        ("{servicePorts: [80, §80]}", "stands in this list already"),
+        ("{servicePorts: §[]}", "no port"),
+        ("{addresses: §vip}", "expected `virtual`, `endpoints` or `none`"),
+        ("{location: §mesh_internal}", "did you mean `MESH_INTERNAL`?"),
+        ("{tlsMode: §mutual}", "expected `none` or `istio`"),
+        ("{exportTo: [§Shop]}", "a namespace, `.` (its own)"),
+        ("{exportTo: §['*', shop]}", "write them alone"),
+        ("{labels: {include: [§'[']}}", "no pattern"),
+        ("{labels: {rename: {a: §'b c'}}}", "no legal key of a label"),
+        ("{labels: {rename: {a: c, b: §c}}}", "two labels cannot both become `c`"),
+        ("{labels: {set: {a: §'x y'}}}", "no legal value of a label"),
+        ("{labels: {set: {§-a: x}}}", "no legal key of a label"),
+        ("{endpoints: [§{drop: true}]}", "`cidr` is missing"),
+        ("{endpoints: [{cidr: §10.8.1.0/16}]}", "did you mean `10.8.0.0/16`?"),
+        ("{endpoints: [{cidr: §here}]}", "a range of addresses such as"),
+        ("{endpoints: [{cidr: 10.0.0.0/8, drop: §yes}]}", "expected true or false"),
+        ("{endpoints: [§{cidr: 10.0.0.0/8, drop: true, network: x}]}", "nothing else can hold"),
+    ] {
+        refused(&with_map(map), &[words]);
+    }
+}
+
+#[test]
+fn virtual_addresses_belong_to_nobody_else() {
+    let range = |r: &str| format!("mesh: {{virtualAddresses: [{r}]}}\n");
+    refused(&range("§240.240.8.0/24"), &["240.240.0.0/16", "Istio"]);
+    refused(&range("§240.0.0.0/4"), &["Istio"]);
+    refused(&range("10.0.0.0/16, §10.0.8.0/24"), &["overlap"]);
+    refused(&range("§245.0.0.0/6"), &["did you mean `244.0.0.0/6`?"]);
+    refused(&range("§127.1.0.0/16"), &["the machine itself"]);
+    refused(&range("§'2001:2::/64'"), &["Istio"]);
+    refused(&range("§ten"), &["a range of addresses"]);
+}
+
+#[test]
+fn pins_name_one_host_and_one_address_each() {
+    let pins = |p: &str| format!("mesh: {{pins: {{{p}}}}}\n");
+    refused(&pins("§a_b: 244.0.0.1"), &["no host", "a_b"]);
+    refused(&pins("§'*.x.y': 244.0.0.1"), &["names many hosts"]);
+    refused(&pins("a.b: §here"), &["an IP address"]);
+    refused(&pins("a.b: 244.0.0.1, c.d: §244.0.0.1"), &["pinned to a.b already"]);
+    refused(&pins("a.b: 244.0.0.1, §A.b: 244.0.0.2"), &["pinned twice"]);
+    refused(&pins("a.b: §240.240.0.1"), &["Istio"]);
+    refused("mesh: {virtualAddresses: [], pins: §{a.b: 244.0.0.1}}\n", &["pins have no effect"]);
+}
+
+#[test]
+fn releases_older_than_the_wire_are_refused() {
+    refused("mesh: {istio: {xds: §'1.8'}}\n", &["1.8 is older than 1.9"]);
+    refused("mesh: {istio: {xds: §latest}}\n", &["a release of Istio"]);
+}
+
+#[test]
+fn a_lane_waits_at_most_as_long_as_at_least() {
+    refused(
+        "push: {endpointQuiet: §2s}\n",
+        &["endpointMax (1s, by default) is less than endpointQuiet (2s)"],
+    );
+    refused("push: {topologyQuiet: 9s, topologyMax: §3s}\n", &["topologyMax (3s) is less"]);
+    // Where one of them cannot be read, nothing is said about the other.
+    refused("push: {endpointQuiet: 2s, endpointMax: §soon}\n", &["a duration"]);
+}
+
+#[test]
+fn all_faults_are_told_at_once_each_with_its_line() {
+    let text = "server:\n  listner: []\n  listeners:\n  - address: 0.0.0.0:9901\n  - address: nowhere\nregistries:\n- name: a\n  files: {path: x}\n  map: {hosts: ['{x}'], protocol: SCTP}\n- name: a\n  files: {pth: y}\npush: {endpointMax: 1}\nguard: {emptyServiceTTL: 10m}\nguard: {}\n";
+    let errors = parse(text).unwrap_err();
+    let lines: Vec<u32> = errors.faults().iter().map(|f| f.at.line).collect();
+    assert_eq!(lines, [2, 4, 5, 9, 9, 10, 11, 11, 12, 14], "{errors}");
+    let shown = errors.to_string();
+    assert!(
+        shown.starts_with(
+            "c.yaml:2:3: unknown key `listner`: did you mean `listeners`?\n  2 |   listner: []\n    |   ^^^^^^^\nc.yaml:4:14: "
+        ),
+        "{shown}"
+    );
+    assert!(!shown.contains('\u{1b}'));
+    assert!(errors.display(Style::Colour).to_string().contains("\u{1b}["));
+}
+
+// Files that cannot be read.
+
+fn load_fault(path: &Path) -> String {
+    Config::load(path).unwrap_err().to_string()
+}
+
+#[test]
+fn an_unreadable_file_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = load_fault(&dir.path().join("absent.yaml"));
+    assert!(
+        missing.contains("absent.yaml: no such file: check the path, or leave --config out"),
+        "{missing}"
+    );
+    assert!(load_fault(dir.path()).contains("is a directory: name a file in it"));
+    let binary = dir.path().join("binary.yaml");
+    std::fs::write(&binary, b"server:\n  x: \xff\xfe\n").unwrap();
+    assert!(load_fault(&binary).contains("binary.yaml:2:6: not UTF-8"), "{}", load_fault(&binary));
+    let large = dir.path().join("large.yaml");
+    std::fs::write(&large, vec![b'#'; 5 << 20]).unwrap();
+    assert!(load_fault(&large).contains("too many for a configuration"));
+}
+
+#[test]
+fn a_file_is_named_as_it_was_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.yaml");
+    std::fs::write(&path, "sever: {}\n").unwrap();
+    assert!(load_fault(&path).starts_with(&format!("{}:1:1: ", path.display())));
+}
+
+// Reload.
+
+fn registry(name: &str, path: &str) -> String {
+    format!("- {{name: {name}, files: {{path: {path}}}}}\n")
+}
+
+fn with_registries(list: &[(&str, &str)]) -> Config {
+    let list: String = list.iter().map(|(name, path)| registry(name, path)).collect();
+    good(&format!("registries:\n{list}"))
+}
+
+fn name(name: &str) -> RegistryName {
+    RegistryName::new(name)
+}
+
+#[test]
+fn the_same_configuration_changes_nothing() {
+    assert!(good(RICH).changes(&good(RICH)).unwrap().is_empty());
+    let commented = format!("# other words\n{RICH}");
+    assert!(good(RICH).changes(&good(&commented)).unwrap().is_empty());
+}
+
+#[test]
+fn a_reload_knows_what_is_new_changed_kept_and_gone() {
+    let old = with_registries(&[("a", "x"), ("b", "x"), ("c", "x")]);
+    let plan = old.changes(&with_registries(&[("b", "y"), ("c", "x"), ("d", "x")])).unwrap();
+    let expected = [(name("b"), Fate::Changed), (name("c"), Fate::Kept), (name("d"), Fate::Added)];
+    assert_eq!(plan.registries, expected);
+    assert_eq!(plan.removed, [name("a")]);
+    assert_eq!(plan.to_string(), "new: d; changed: b; removed: a");
+    assert!(!plan.reordered && plan.settings.is_empty() && !plan.is_empty());
+}
+
+#[test]
+fn a_changed_mapping_is_a_changed_registry() {
+    let (old, new) =
+        (good(&with_map("{labels: {include: [a]}}")), good(&with_map("{labels: {include: [b]}}")));
+    assert_eq!(old.changes(&new).unwrap().registries, [(name("a"), Fate::Changed)]);
+}
+
+#[test]
+fn the_order_is_a_setting() {
+    let old = with_registries(&[("a", "x"), ("b", "x")]);
+    let plan = old.changes(&with_registries(&[("b", "x"), ("a", "x")])).unwrap();
+    assert!(plan.reordered && plan.registries.iter().all(|(_, f)| *f == Fate::Kept) && !plan.is_empty());
+    assert_eq!(plan.to_string(), "order: b, a");
+}
+
+#[test]
+fn settings_that_differ_are_named() {
+    let new = good(&format!(
+        "push: {{endpointMax: 2s}}\nguard: {{emptyServiceTTL: 1m}}\nmesh: {{virtualAddresses: []}}\nserver: {{limits: {{messageSize: 1MiB}}}}\n{MINIMAL}"
+    ));
+    let plan = good(MINIMAL).changes(&new).unwrap();
+    assert_eq!(
+        plan.settings.into_iter().collect::<Vec<_>>(),
+        [Setting::Limits, Setting::Mesh, Setting::Guard, Setting::Push]
+    );
+    assert_eq!(good(MINIMAL).changes(&good(MINIMAL)).unwrap().to_string(), "nothing changes");
+}
+
+#[test]
+fn addresses_to_listen_on_need_a_restart() {
+    let new = good(&format!(
+        "server: {{listeners: [{{address: '127.0.0.1:1'}}]}}\ntelemetry: {{listen: 127.0.0.1:2}}\nadmin: {{listen: 127.0.0.1:3}}\n{MINIMAL}"
+    ));
+    let refusal = good(MINIMAL).changes(&new).unwrap_err();
+    assert_eq!(refusal.reasons.len(), 3);
+    let words = refusal.to_string();
+    for word in [
+        "`server.listeners` cannot change while chandler runs",
+        "127.0.0.1:9901",
+        "127.0.0.1:1",
+        "restart chandler",
+    ] {
+        assert!(words.contains(word), "{words}");
+    }
+}
+
+// Whatever comes.
+
+/// A correct configuration with one run of bytes replaced.
+fn mutated() -> impl Strategy<Value = String> {
+    let sources = prop::sample::select(vec![RICH, QUICKSTART, include_str!("../config/reference.yaml")]);
+    let pieces = prop::sample::select(vec![
+        "",
+        ":",
+        ": ",
+        "-",
+        "- ",
+        "\n",
+        "  ",
+        "[",
+        "]",
+        "{",
+        "}",
+        "'",
+        "\"",
+        "&a ",
+        "*a",
+        "~",
+        "0",
+        "99999999999999999999",
+        "true",
+        "é",
+        "\u{0}",
+        "!!str ",
+        "|\n",
+        "<<: ",
+        "---\n",
+        "{service",
+        "0.0.0.0/0",
+        "::/0",
+        "1e9",
+        ".",
+        "*",
+    ]);
+    (sources, any::<prop::sample::Index>(), 0..20_usize, pieces).prop_map(|(text, at, cut, piece)| {
+        let chars: Vec<char> = text.chars().collect();
+        let at = at.index(chars.len());
+        let end = (at + cut).min(chars.len());
+        chars[..at].iter().copied().chain(piece.chars()).chain(chars[end..].iter().copied()).collect()
+    })
+}
+
+/// Whatever is accepted can be shown and read back; whatever is not is told with words.
+fn survives(text: &str) -> Result<(), TestCaseError> {
+    match parse(text) {
+        Ok(config) => {
+            let shown = config.shown().to_string();
+            prop_assert_eq!(parse(&shown).map_err(|e| TestCaseError::fail(e.to_string()))?, config);
+        }
+        Err(errors) => {
+            prop_assert!(!errors.faults().is_empty());
+            prop_assert!(!errors.display(Style::Colour).to_string().is_empty());
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_panic_the_parser(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        survives(&String::from_utf8_lossy(&bytes))?;
+    }
+
+    #[test]
+    fn no_mutation_of_a_configuration_panics(text in mutated()) {
+        survives(&text)?;
+    }
+}
