@@ -1,3 +1,7 @@
-//! The `chandler` program. Its commands come with the application.
+//! The `chandler` program: parses arguments, hands over to the library, exits with its code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chandler::cli::run(std::env::args_os())
+}

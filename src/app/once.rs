@@ -1,0 +1,67 @@
+//! Reading every registry once, for `check` and `render`: the same line as `serve`, without a socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::{Error, parts};
+use crate::config::Config;
+use crate::pipeline::metrics::PipelineMetrics;
+use crate::pipeline::report::{RegistryReport, ServiceReport};
+use crate::resource::collection::Collection;
+use crate::resource::snapshot::Snapshot;
+use crate::runtime::supervise::Critical;
+
+/// What all registries hold, and what became of it.
+#[derive(Debug)]
+pub struct ReadOnce {
+    /// What would be served.
+    pub snapshot: Arc<Snapshot>,
+    /// Every registry.
+    pub registries: Vec<RegistryReport>,
+    /// Every item.
+    pub services: Vec<ServiceReport>,
+}
+
+/// Reads every registry once, completely, waiting no longer than `wait`.
+///
+/// # Errors
+/// A registry was not read in time; says which, and why.
+pub async fn read_once(config: &Config, wait: Duration) -> Result<ReadOnce, Error> {
+    let (mut parts, pipeline) = parts(config, PipelineMetrics::default());
+    let mut tasks = Critical::default();
+    tasks.spawn("the pipeline", pipeline.run(parts.shutdown.stopped()));
+    parts.registries.start(&parts.handle);
+    let complete = async {
+        while let Some(snapshot) = parts.reader.next().await {
+            if Collection::all().all(|c| snapshot.get(c).is_some()) {
+                return Some(snapshot);
+            }
+        }
+        None
+    };
+    let snapshot = tokio::time::timeout(wait, complete).await.ok().flatten();
+    let questions = parts.handle.questions.clone();
+    let registries = questions.registries().await.unwrap_or_default();
+    let services = questions.services(None).await.unwrap_or_default();
+    parts.shutdown.stop();
+    parts.registries.stop().await;
+    match snapshot {
+        Some(snapshot) => Ok(ReadOnce { snapshot, registries, services }),
+        None => Err(Error::Unread { within: wait, unread: unread(&registries, &parts.status.registries()) }),
+    }
+}
+
+fn unread(
+    reports: &[RegistryReport],
+    status: &std::collections::BTreeMap<
+        crate::model::service::RegistryName,
+        crate::runtime::status::RegistryStatus,
+    >,
+) -> String {
+    let problem = |name: &str| {
+        let row = status.iter().find(|(n, _)| n.as_str() == name).and_then(|(_, s)| s.problem.clone());
+        row.unwrap_or_else(|| "it has said nothing yet".into())
+    };
+    let lines = reports.iter().filter(|r| !r.complete);
+    lines.map(|r| format!("  {}: {}", r.name, problem(&r.name))).collect::<Vec<_>>().join("\n")
+}

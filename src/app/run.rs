@@ -1,0 +1,169 @@
+//! The program's life: run, reload, drain.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin::{self, AdminState};
+use crate::app::reload::{Reason, Reload};
+use crate::app::{App, ConfigSource, Error, GRACE, Parts, Sockets, settings, systemd};
+use crate::config::Config;
+
+use crate::delivery::{self, DeliveryMetrics, Deps};
+use crate::runtime::supervise::{Critical, Ended};
+use crate::telemetry::Metrics;
+
+/// The configuration in force, as the API shows it.
+type Shown = Arc<Mutex<serde_json::Value>>;
+
+/// Requests to end, by signal.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+impl App {
+    /// Runs until SIGTERM or Ctrl-C, then drains; a second signal cuts that short.
+    ///
+    /// # Errors
+    /// Something ended that must not; everything else was drained first.
+    pub async fn run(self) -> Result<(), Error> {
+        let terminate = signal(SignalKind::terminate())?;
+        let mut signals = Signals { terminate, interrupt: signal(SignalKind::interrupt())? };
+        let mut reload = Reload::new(self.source.file()).await?;
+        let Self { config, source, sockets, mut parts, pipeline, delivery, metrics, reload_failed, .. } =
+            self;
+        let shown: Shown = Arc::new(Mutex::new(config.shown()));
+        let mut tasks = Critical::default();
+        tasks.spawn("the pipeline", pipeline.run(parts.shutdown.stopped()));
+        let streams = listen(sockets, &parts, &config, (delivery, metrics, &shown), &mut tasks);
+        parts.registries.start(&parts.handle);
+        parts.ready.set();
+        systemd::ready();
+        let watchdog = systemd::watchdog(parts.handle.questions.clone(), parts.shutdown.stopped());
+        let mut current = config;
+        let ended = loop {
+            tokio::select! {
+                () = signals.next() => break None,
+                ended = tasks.next() => break ended,
+                reason = reload.next() => {
+                    systemd::reloading();
+                    let next = reread(&current, &source, reason, &mut parts).await;
+                    reload_failed.set(i64::from(next.is_err()));
+                    if let Ok(Some(next)) = next {
+                        streams.configure(settings::of_streams(&next));
+                        *shown.lock().unwrap_or_else(PoisonError::into_inner) = next.shown();
+                        current = next;
+                    }
+                    systemd::ready();
+                }
+            }
+        };
+        drain(&parts, &mut signals).await;
+        parts.shutdown.stop();
+        parts.registries.stop().await;
+        while tasks.next().await.is_some() {}
+        watchdog.ended().await;
+        verdict(ended)
+    }
+}
+
+/// Puts every listener to work; returns what a later configuration may change about their streams.
+fn listen(
+    sockets: Sockets,
+    parts: &Parts,
+    config: &Config,
+    (delivery, metrics, shown): (Arc<DeliveryMetrics>, Arc<Metrics>, &Shown),
+    tasks: &mut Critical,
+) -> Deps {
+    let (shown, stop) = (Arc::clone(shown), parts.shutdown.stopped());
+    let state = AdminState {
+        questions: parts.handle.questions.clone(),
+        store: parts.reader.clone(),
+        status: Arc::clone(&parts.status),
+        config: Arc::new(move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+        metrics,
+        ready: parts.ready.clone(),
+        shutdown: parts.shutdown.clone(),
+    };
+    let telemetry = admin::telemetry_router(state.clone());
+    tasks.spawn("the telemetry listener", admin::serve(sockets.telemetry, telemetry, stop.clone()));
+    tasks.spawn("the admin listener", admin::serve(sockets.admin, admin::admin_router(state), stop));
+    let (store, status) = (parts.reader.clone(), Arc::clone(&parts.status));
+    let deps = Deps::new(store, status, delivery, parts.shutdown.clone(), settings::of_streams(config));
+    for listener in sockets.grpc {
+        tasks.spawn("a gRPC listener", delivery::serve(listener, deps.clone()));
+    }
+    deps
+}
+
+/// The configuration on disk is not fit to be taken over; the log says why.
+struct Unfit;
+
+/// Reads the configuration again and takes it over; `None`: there is nothing that could change.
+async fn reread(
+    current: &Config,
+    source: &ConfigSource,
+    reason: Reason,
+    parts: &mut Parts,
+) -> Result<Option<Config>, Unfit> {
+    let Some(file) = source.file() else {
+        tracing::info!("the built-in configuration cannot change; start with --config FILE");
+        return Ok(None);
+    };
+    let next = match Config::load(file) {
+        Ok(next) => next,
+        Err(errors) => {
+            tracing::error!(?reason, "the new configuration is wrong, the old one stays:\n{errors}");
+            return Err(Unfit);
+        }
+    };
+    match current.changes(&next) {
+        Ok(plan) => tracing::info!(?reason, "configuration read again: {plan}"),
+        Err(errors) => {
+            tracing::error!(
+                ?reason,
+                "the new configuration cannot be taken over while running, the old one stays:\n{errors}"
+            );
+            return Err(Unfit);
+        }
+    }
+    let registries = parts.registries.prepare(&next.registries);
+    parts.handle.configure(settings::of(&next, registries)).await.map_err(|_| Unfit)?;
+    parts.registries.start(&parts.handle);
+    Ok(Some(next))
+}
+
+/// Lets every client leave at its own moment; returns when all have, at the end of the grace, or at a second signal.
+async fn drain(parts: &Parts, signals: &mut Signals) {
+    tracing::info!(grace = ?GRACE, "stopping: new streams are refused, clients leave one by one");
+    systemd::stopping();
+    parts.shutdown.begin_drain();
+    let gone = async {
+        // Rows go when streams end; nobody is told, so look: a few times a second for a few seconds.
+        let mut look = tokio::time::interval(std::time::Duration::from_millis(50));
+        while !parts.status.clients().is_empty() {
+            look.tick().await;
+        }
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(GRACE, gone) => {}
+        () = signals.next() => {}
+    }
+}
+
+fn verdict(ended: Option<Ended>) -> Result<(), Error> {
+    let Some(ended) = ended else { return Ok(()) };
+    let why = ended.result.err().unwrap_or_else(|| "without a reason".into());
+    tracing::error!(name = ended.name, "ended, which it must not: {why}");
+    Err(Error::Critical { name: ended.name, why })
+}

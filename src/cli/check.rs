@@ -1,0 +1,244 @@
+//! `chandler check`: is the configuration right and, if wanted, what do the registries behind it hold.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clap::Args;
+use prost::Message;
+
+use crate::app;
+use crate::cli::ConfigArgs;
+use crate::cli::get::duration;
+use crate::cli::output::{Failure, colours, say};
+use crate::cli::table::{Cell, Table, Tone};
+use crate::model::service::Protocol;
+use crate::pipeline::report::{RegistryReport, ServiceReport};
+use crate::proto::networking::ServiceEntry;
+use crate::resource::collection::Collection;
+use crate::resource::snapshot::Snapshot;
+
+/// Check a configuration, and with --connect the registries behind it.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Check a configuration, and with --connect the registries behind it.
+
+Without --connect nothing is dialled: every fault of the file is shown with its line and column. With it every registry \
+is logged in to and read once, and this says what each has, what would be refused and why, which hosts are claimed \
+twice, and how many listeners a sidecar would get.
+
+Ends with exit code 2 if the configuration is wrong, with 1 if a registry could not be read or anything would be \
+refused.",
+    after_help = "\
+Examples:
+  # Before a commit
+  chandler check --config chandler.yaml
+
+  # Before a rollout
+  chandler check --config chandler.yaml --connect"
+)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Read every registry once and say what it holds
+    #[arg(long)]
+    connect: bool,
+    /// How long to wait for the registries
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, requires = "connect")]
+    timeout: Duration,
+}
+
+/// Loads, reads if wanted, and prints.
+pub(crate) async fn run(args: &Check) -> Result<(), Failure> {
+    let config = args.config.load()?;
+    if !args.connect {
+        return say(&format!("{}: the configuration is right\n", args.config.origin()));
+    }
+    let read = app::read_once(&config, args.timeout).await.map_err(Failure::from)?;
+    say(&print(&read.registries, &read.services, &read.snapshot, colours()))?;
+    if is_well(&read.registries) { Ok(()) } else { Err(Failure::Shown) }
+}
+
+fn is_well(registries: &[RegistryReport]) -> bool {
+    registries.iter().all(|r| r.complete && r.refused == 0)
+}
+
+/// What the registries have and what becomes of it.
+pub(crate) fn print(
+    registries: &[RegistryReport],
+    services: &[ServiceReport],
+    snapshot: &Snapshot,
+    colours: bool,
+) -> String {
+    let mut out = registry_table(registries, colours);
+    for section in [refusals(services, colours), lost_hosts(services, colours)].into_iter().flatten() {
+        out.push('\n');
+        out.push_str(&section);
+    }
+    let listeners = listeners(snapshot);
+    out.push_str(&format!(
+        "\nOutbound listeners that a sidecar gets if it sees all of it: about {listeners}.\n"
+    ));
+    out
+}
+
+fn registry_table(registries: &[RegistryReport], colours: bool) -> String {
+    let mut table = Table::new(&["REGISTRY", "READ", "SERVICES", "ENDPOINTS", "OBJECTS", "REFUSED"], colours);
+    for r in registries {
+        let unread = r.doubt.clone().unwrap_or_else(|| r.unread_scopes.join(","));
+        table.push(vec![
+            r.name.as_str().into(),
+            match (r.complete, unread.is_empty()) {
+                (true, _) => Cell::toned("yes", Tone::Good),
+                (false, true) => Cell::toned("no", Tone::Bad),
+                (false, false) => Cell::toned(format!("no: {unread}"), Tone::Bad),
+            },
+            r.services.to_string().into(),
+            r.endpoints.to_string().into(),
+            r.objects.to_string().into(),
+            if r.refused == 0 { "0".into() } else { Cell::toned(r.refused.to_string(), Tone::Bad) },
+        ]);
+    }
+    table.flush()
+}
+
+/// A table under `heads`; `None` if it has no rows.
+fn section(heads: &[&str], rows: Vec<Vec<Cell>>, colours: bool) -> Option<String> {
+    let mut table = Table::new(heads, colours);
+    let any = !rows.is_empty();
+    rows.into_iter().for_each(|row| table.push(row));
+    any.then(|| table.flush())
+}
+
+/// What would be refused, and why.
+fn refusals(services: &[ServiceReport], colours: bool) -> Option<String> {
+    let mut rows = Vec::new();
+    for s in services {
+        let whole = s.refused.iter().map(|reason| ("*", reason));
+        let hosts = s.hosts.iter().filter_map(|h| Some((h.host.as_str(), h.refused.as_ref()?)));
+        for (host, reason) in whole.chain(hosts) {
+            rows.push(vec![
+                s.registry.as_str().into(),
+                s.key.as_str().into(),
+                host.into(),
+                reason.as_str().into(),
+            ]);
+        }
+    }
+    section(&["REGISTRY", "REFUSED", "HOST", "REASON"], rows, colours)
+}
+
+/// Which claims to a host lose, and to whom; `*` is an object that loses its own name.
+fn lost_hosts(services: &[ServiceReport], colours: bool) -> Option<String> {
+    let mut rows = Vec::new();
+    for s in services {
+        if let Some(winner) = &s.lost_to {
+            rows.push([s.registry.as_str(), &s.key, "*", winner].map(Cell::from).into());
+        }
+        for h in &s.hosts {
+            if let Some(winner) = &h.lost_to {
+                let row = [&s.registry, &s.key, &h.host, winner];
+                rows.push(row.map(|text| Cell::from(text.as_str())).into());
+            }
+        }
+    }
+    section(&["REGISTRY", "YIELDS", "HOST", "TO"], rows, colours)
+}
+
+/// About how many listeners istiod makes of what is served, for a sidecar that imports it all: HTTP ports of one
+/// number share a listener on every address; anything else has one for each address and port, or for each port
+/// where a service has no address.
+fn listeners(snapshot: &Snapshot) -> usize {
+    let mut distinct = BTreeSet::new();
+    let content = snapshot.get(Collection::ServiceEntry);
+    for resource in content.iter().flat_map(|c| c.iter()) {
+        // What cannot be read is not served by us either.
+        let Ok(entry) = ServiceEntry::decode(resource.body.clone()) else { continue };
+        for port in &entry.ports {
+            let http = Protocol::parse(&port.protocol).is_some_and(Protocol::is_http);
+            if http || entry.addresses.is_empty() {
+                distinct.insert((String::new(), port.number));
+            } else {
+                distinct.extend(entry.addresses.iter().map(|a| (a.clone(), port.number)));
+            }
+        }
+    }
+    distinct.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::render::tests::snapshot;
+    use crate::pipeline::report::HostReport;
+
+    fn registry(refused: usize) -> RegistryReport {
+        RegistryReport {
+            name: "onboard".into(),
+            complete: true,
+            unread_scopes: Vec::new(),
+            services: 2,
+            endpoints: 5,
+            objects: 0,
+            refused,
+            held_endpoints: 0,
+            doubt: None,
+            removed: None,
+        }
+    }
+
+    fn service(key: &str, refused: Option<&str>, host: HostReport) -> ServiceReport {
+        ServiceReport {
+            registry: "onboard".into(),
+            key: key.into(),
+            name: key.into(),
+            kind: "Service".into(),
+            endpoints: 1,
+            refused: refused.map(Into::into),
+            lost_to: None,
+            hosts: vec![host],
+        }
+    }
+
+    fn host(refused: Option<&str>, lost_to: Option<&str>) -> HostReport {
+        HostReport {
+            host: "web.example".into(),
+            resource: None,
+            addresses: Vec::new(),
+            lost_to: lost_to.map(Into::into),
+            refused: refused.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn refusals_and_lost_hosts_are_named_with_their_reasons() {
+        let services = [
+            service("a#1", Some("port 0"), host(None, None)),
+            service("b#1", None, host(Some("label too long"), None)),
+            service("c#1", None, host(None, Some("onboard/a#1"))),
+        ];
+        let text = print(&[registry(2)], &services, &Snapshot::default(), false);
+        let want = "\
+REGISTRY   READ   SERVICES   ENDPOINTS   OBJECTS   REFUSED
+onboard    yes    2          5           0         2
+
+REGISTRY   REFUSED   HOST          REASON
+onboard    a#1       *             port 0
+onboard    b#1       web.example   label too long
+
+REGISTRY   YIELDS   HOST          TO
+onboard    c#1      web.example   onboard/a#1
+
+Outbound listeners that a sidecar gets if it sees all of it: about 0.
+";
+        assert_eq!(text, want);
+        assert!(!is_well(&[registry(2)]) && is_well(&[registry(0)]));
+    }
+
+    #[test]
+    fn http_ports_share_a_listener_and_others_do_not() {
+        // Each has 80/HTTP and 9000/auto, on one address.
+        assert_eq!(listeners(&snapshot(&["a"])), 2);
+        assert_eq!(listeners(&snapshot(&["a", "b"])), 2);
+    }
+}

@@ -1,0 +1,261 @@
+//! The other end of our own wires: dials a server as a control plane does and keeps what it is told.
+//!
+//! Both wires come out as the same thing, a list of [`Change`]s. Every answer is acknowledged once it is taken over;
+//! what cannot be read ends the feed with words, since a control plane would silently lose it.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use clap::ValueEnum;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status, Streaming};
+
+use crate::admin::rows::rfc3339;
+use crate::cli::item::Item;
+use crate::cli::output::Failure;
+use crate::proto::core::Node;
+use crate::proto::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use crate::proto::discovery::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+use crate::resource::collection::Collection;
+use crate::resource::encoded::ResourceName;
+
+/// How to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Wire {
+    /// Every answer is everything, as istiod wants it
+    #[default]
+    Xds,
+    /// Every answer is what changed
+    Delta,
+}
+
+/// What became of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    Added,
+    Modified,
+    Deleted,
+}
+
+impl Event {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "ADDED",
+            Self::Modified => "MODIFIED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
+
+/// One resource that came, changed or went (as it was last).
+pub(crate) type Change = (Event, Item);
+
+/// As large as gRPC lets a message be: istiod takes that much too.
+const MESSAGE_BYTES: usize = i32::MAX as usize;
+/// As istiod: a server that is gone is noticed while nothing happens.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(10);
+
+type Client = AggregatedDiscoveryServiceClient<Channel>;
+
+/// An open conversation about one collection.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    collection: Collection,
+    server: String,
+    held: BTreeMap<ResourceName, Item>,
+    stream: Stream,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Xds(mpsc::Sender<DiscoveryRequest>, Streaming<DiscoveryResponse>),
+    Delta(mpsc::Sender<DeltaDiscoveryRequest>, Streaming<DeltaDiscoveryResponse>),
+}
+
+impl Feed {
+    /// Dials `server` and asks for all of `collection`. Returns before the answer.
+    pub(crate) async fn open(server: &str, wire: Wire, collection: Collection) -> Result<Self, Failure> {
+        let endpoint = Endpoint::from_shared(format!("http://{server}"))
+            .map_err(|e| Failure::Wrong(format!("--server {server:?} is no HOST:PORT: {e}")))?
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE_PATIENCE);
+        let channel = endpoint.connect().await.map_err(|e| Failure::Found(unreachable(server, &e)))?;
+        let mut client = Client::new(channel).max_decoding_message_size(MESSAGE_BYTES);
+        let opened = match wire {
+            Wire::Xds => xds(&mut client, collection).await,
+            Wire::Delta => delta(&mut client, collection).await,
+        };
+        let stream = opened.map_err(|status| Failure::Found(refused(server, &status)))?;
+        Ok(Self { collection, server: server.into(), held: BTreeMap::new(), stream })
+    }
+
+    /// Everything that the server has told, by name.
+    pub(crate) fn items(&self) -> impl Iterator<Item = &Item> {
+        self.held.values()
+    }
+
+    /// Waits for an answer, takes it over, acknowledges it, and returns what it changed.
+    pub(crate) async fn next(&mut self) -> Result<Vec<Change>, Failure> {
+        match &mut self.stream {
+            Stream::Xds(out, answers) => {
+                let answer = received(&self.server, answers.message().await)?;
+                let changes = whole(self.collection, &mut self.held, &answer)?;
+                let ack = DiscoveryRequest {
+                    node: Some(node()),
+                    type_url: answer.type_url,
+                    version_info: answer.version_info,
+                    response_nonce: answer.nonce,
+                    ..DiscoveryRequest::default()
+                };
+                // If nobody listens any more, the next answer says why.
+                let _gone = out.send(ack).await;
+                Ok(changes)
+            }
+            Stream::Delta(out, answers) => {
+                let answer = received(&self.server, answers.message().await)?;
+                let changes = partial(self.collection, &mut self.held, &answer)?;
+                let ack = DeltaDiscoveryRequest {
+                    type_url: answer.type_url,
+                    response_nonce: answer.nonce,
+                    ..DeltaDiscoveryRequest::default()
+                };
+                let _gone = out.send(ack).await;
+                Ok(changes)
+            }
+        }
+    }
+}
+
+async fn xds(client: &mut Client, collection: Collection) -> Result<Stream, Status> {
+    let (out, requests) = mpsc::channel(2);
+    let first = DiscoveryRequest {
+        node: Some(node()),
+        type_url: collection.type_url(),
+        // As istiod does: not empty, and without a meaning.
+        response_nonce: rfc3339(SystemTime::now()),
+        ..DiscoveryRequest::default()
+    };
+    // The receiver is in our hands: this cannot fail.
+    let _sent = out.send(first).await;
+    let answers = client.stream_aggregated_resources(ReceiverStream::new(requests)).await?;
+    Ok(Stream::Xds(out, answers.into_inner()))
+}
+
+async fn delta(client: &mut Client, collection: Collection) -> Result<Stream, Status> {
+    let (out, requests) = mpsc::channel(2);
+    let first = DeltaDiscoveryRequest {
+        node: Some(node()),
+        type_url: collection.type_url(),
+        ..DeltaDiscoveryRequest::default()
+    };
+    let _sent = out.send(first).await;
+    let answers = client.delta_aggregated_resources(ReceiverStream::new(requests)).await?;
+    Ok(Stream::Delta(out, answers.into_inner()))
+}
+
+/// What istiod says of itself to a configuration source.
+fn node() -> Node {
+    let text = |s: &str| prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(s.into())) };
+    let fields = [("GENERATOR", "api"), ("ISTIO_VERSION", "65536.65536.65536")];
+    Node {
+        id: "sidecar~127.0.0.1~chandler-get.default~default.svc.cluster.local".into(),
+        metadata: Some(prost_types::Struct {
+            fields: fields.into_iter().map(|(k, v)| (k.into(), text(v))).collect(),
+        }),
+        user_agent_name: "chandler-get".into(),
+        ..Node::default()
+    }
+}
+
+fn received<T>(server: &str, message: Result<Option<T>, Status>) -> Result<T, Failure> {
+    match message {
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) => Err(Failure::Found(format!("{server} has ended the stream"))),
+        Err(status) => Err(Failure::Found(refused(server, &status))),
+    }
+}
+
+/// A state-of-the-world answer: what is not in it is gone.
+fn whole(
+    collection: Collection,
+    held: &mut BTreeMap<ResourceName, Item>,
+    answer: &DiscoveryResponse,
+) -> Result<Vec<Change>, Failure> {
+    let mut next = BTreeMap::new();
+    for any in &answer.resources {
+        let item = Item::from_wire(collection, any).map_err(Failure::Found)?;
+        next.insert(item.id.name.clone(), item);
+    }
+    let gone: Vec<Item> = held.extract_if(.., |name, _| !next.contains_key(name)).map(|(_, i)| i).collect();
+    let mut changes: Vec<Change> = next.into_values().filter_map(|item| take_over(held, item)).collect();
+    changes.extend(gone.into_iter().map(|item| (Event::Deleted, item)));
+    Ok(changes)
+}
+
+/// A delta answer: what came, changed or went.
+fn partial(
+    collection: Collection,
+    held: &mut BTreeMap<ResourceName, Item>,
+    answer: &DeltaDiscoveryResponse,
+) -> Result<Vec<Change>, Failure> {
+    let mut changes = Vec::new();
+    for resource in &answer.resources {
+        let any = resource.resource.clone().unwrap_or_default();
+        let mut item = Item::from_wire(collection, &any).map_err(Failure::Found)?;
+        // The outer version is the wire's own, and the envelope's may be left out.
+        item.version.clone_from(&resource.version);
+        changes.extend(take_over(held, item));
+    }
+    let gone = answer.removed_resources.iter().filter_map(|name| held.remove(name.as_str()));
+    changes.extend(gone.map(|item| (Event::Deleted, item)));
+    Ok(changes)
+}
+
+fn take_over(held: &mut BTreeMap<ResourceName, Item>, item: Item) -> Option<Change> {
+    let event = match held.get(&item.id.name) {
+        Some(old) if *old == item => return None,
+        Some(_) => Event::Modified,
+        None => Event::Added,
+    };
+    held.insert(item.id.name.clone(), item.clone());
+    Some((event, item))
+}
+
+/// Why there is no connection, and what to do.
+fn unreachable(server: &str, error: &tonic::transport::Error) -> String {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
+    let mut reason = error.to_string();
+    while let Some(error) = cause {
+        reason = error.to_string();
+        if let Some(io) = error.downcast_ref::<io::Error>()
+            && io.kind() == io::ErrorKind::ConnectionRefused
+        {
+            return format!(
+                "nothing listens at {server} (connection refused). Start a server with `chandler serve`, or name \
+                 another with --server HOST:PORT"
+            );
+        }
+        cause = error.source();
+    }
+    format!("cannot reach {server}: {reason}. Name the server's gRPC address with --server HOST:PORT")
+}
+
+/// Why there is no stream, or not any more.
+fn refused(server: &str, status: &Status) -> String {
+    let words = status.message();
+    match status.code() {
+        Code::Unimplemented => format!("{server} speaks gRPC, but serves no aggregated discovery ({words})"),
+        Code::PermissionDenied | Code::Unauthenticated => {
+            format!("{server} refuses: {words}. See `access` of its listener")
+        }
+        Code::Unavailable => format!("{server} has ended the stream: {words}"),
+        code => format!("{server} answers {code:?}: {words}. Is it the gRPC address of a chandler?"),
+    }
+}

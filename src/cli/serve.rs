@@ -1,0 +1,183 @@
+//! `chandler serve`: the server, and the words with which it begins.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::app::{App, Started};
+use crate::cli::ConfigArgs;
+use crate::cli::output::{Failure, say};
+use crate::pipeline::report::{Questions, RegistryReport};
+use crate::resource::collection::Collection;
+use crate::store::StoreReader;
+use crate::telemetry::{REVISION, VERSION};
+
+/// Serve the registries' services to control planes.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Serve the registries' services to control planes.
+
+Reads the registries of the configuration and serves what they know as Istio resources, over MCP on xDS. Without a \
+configuration it serves samples on loopback: a quick start. Once everything listens it prints what is served and where; \
+logs go to standard error.
+
+SIGTERM and Ctrl-C drain: new streams are refused, open ones end spread over the grace period. SIGHUP reads the \
+configuration again; its file is watched as well.",
+    after_help = "\
+Examples:
+  # Samples on loopback, to look around
+  chandler serve
+
+  # Your own registries
+  chandler serve --config chandler.yaml
+
+  # More words about one part, as JSON
+  chandler serve -c chandler.yaml --log-level info,chandler::registry=debug --log-format json"
+)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// How long the words wait for the first reads; a registry that takes longer is said to.
+const FIRST_READS: Duration = Duration::from_secs(2);
+
+/// Serves until told to stop.
+pub(crate) async fn run(args: &Serve) -> Result<(), Failure> {
+    let config = args.config.load()?;
+    let app = App::bind(config, args.config.source()).await?;
+    let words = announce(app.started().clone(), app.reader(), app.questions());
+    let mut serving = pin!(app.run());
+    tokio::select! {
+        ended = &mut serving => return Ok(ended?),
+        () = words => {}
+    }
+    Ok(serving.await?)
+}
+
+/// Says what is served and where, once everything has been read, or soon.
+async fn announce(started: Started, mut reader: StoreReader, questions: Questions) {
+    let read = async {
+        while let Some(snapshot) = reader.next().await {
+            if Collection::all().all(|c| snapshot.get(c).is_some()) {
+                return;
+            }
+        }
+    };
+    let _late = tokio::time::timeout(FIRST_READS, read).await;
+    let registries = questions.registries().await.unwrap_or_default();
+    let through_cargo = std::env::var_os("CARGO").is_some();
+    // A server whose output nobody reads is still a server.
+    let _unread = say(&ready_block(&started, &registries, through_cargo));
+}
+
+/// What a person wants to know once everything listens: what is served, where, and what to type next.
+fn ready_block(started: &Started, registries: &[RegistryReport], through_cargo: bool) -> String {
+    let mut out = format!("chandler {VERSION} ({REVISION}) serves\n");
+    let width = registries.iter().map(|r| r.name.chars().count()).max().unwrap_or(0).max(9);
+    for r in registries {
+        let what = if r.complete {
+            let counts = [(r.services, "service"), (r.endpoints, "endpoint"), (r.objects, "object")];
+            // Only files hold whole objects.
+            let shown = counts.iter().filter(|(n, what)| *n > 0 || *what != "object");
+            shown.map(|(n, what)| number(*n, what)).collect::<Vec<_>>().join(", ")
+        } else {
+            "not read yet: see `chandler status`".into()
+        };
+        out.push_str(&format!("  {:<width$}   {what}\n", r.name));
+    }
+    if registries.is_empty() {
+        out.push_str("  nothing: no registry is configured\n");
+    }
+    out.push_str("at\n");
+    for address in &started.grpc {
+        out.push_str(&format!("  {:<width$}   {address}\n", "gRPC"));
+    }
+    for (what, address, path) in [("telemetry", started.telemetry, "metrics"), ("admin", started.admin, "")] {
+        out.push_str(&format!("  {what:<width$}   http://{address}/{path}\n"));
+    }
+    out.push_str(&format!("\nNext, in a second terminal:\n  {}\n", next_line(started, through_cargo)));
+    out
+}
+
+fn number(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// The line that shows what a control plane would receive.
+fn next_line(started: &Started, through_cargo: bool) -> String {
+    let program = if through_cargo { "cargo run --release --" } else { "chandler" };
+    // The first on this machine, else the first.
+    let local = started.grpc.iter().find(|a| a.ip().is_loopback() || a.ip().is_unspecified());
+    let server = match local.or(started.grpc.first()) {
+        Some(address) if address.port() != 9901 || local.is_none() => {
+            let host = if local.is_some() { "127.0.0.1".into() } else { address.ip().to_string() };
+            let host = if host.contains(':') { format!("[{host}]") } else { host };
+            format!(" --server {host}:{}", address.port())
+        }
+        _ => String::new(),
+    };
+    format!("{program} get serviceentries{server}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started(listener: &str) -> Started {
+        Started {
+            grpc: vec![listener.parse().unwrap()],
+            telemetry: "127.0.0.1:9902".parse().unwrap(),
+            admin: "127.0.0.1:9903".parse().unwrap(),
+        }
+    }
+
+    fn registries() -> Vec<RegistryReport> {
+        let registry = RegistryReport {
+            name: "onboard".into(),
+            complete: true,
+            unread_scopes: Vec::new(),
+            services: 1,
+            endpoints: 2,
+            objects: 0,
+            refused: 0,
+            held_endpoints: 0,
+            doubt: None,
+            removed: None,
+        };
+        let objects = RegistryReport { name: "own".into(), objects: 2, ..registry.clone() };
+        let unread = RegistryReport { name: "prod".into(), complete: false, ..registry.clone() };
+        vec![registry, objects, unread]
+    }
+
+    #[test]
+    fn the_block_says_what_where_and_what_next() {
+        let want = format!(
+            "\
+chandler {VERSION} ({REVISION}) serves
+  onboard     1 service, 2 endpoints
+  own         1 service, 2 endpoints, 2 objects
+  prod        not read yet: see `chandler status`
+at
+  gRPC        127.0.0.1:9901
+  telemetry   http://127.0.0.1:9902/metrics
+  admin       http://127.0.0.1:9903/
+
+Next, in a second terminal:
+  cargo run --release -- get serviceentries
+"
+        );
+        assert_eq!(ready_block(&started("127.0.0.1:9901"), &registries(), true), want);
+    }
+
+    #[test]
+    fn the_next_line_reaches_the_server_wherever_it_listens() {
+        let line = |listener| next_line(&started(listener), false);
+        assert_eq!(line("0.0.0.0:9901"), "chandler get serviceentries");
+        assert_eq!(line("127.0.0.1:7000"), "chandler get serviceentries --server 127.0.0.1:7000");
+        assert_eq!(line("10.1.2.3:9901"), "chandler get serviceentries --server 10.1.2.3:9901");
+        assert_eq!(line("[fd00::1]:9901"), "chandler get serviceentries --server [fd00::1]:9901");
+    }
+}
