@@ -1,0 +1,102 @@
+//! One pod: two instances of a service, Chandler, istiod and Envoy in a network namespace.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use crate::support::{Age, Backend, Calls, Chandler, Envoy, Istiod, NetNs, PATIENCE, Place, eventually};
+
+/// Where the instances are: addresses that applications can reach, and that the sidecar captures.
+pub(crate) const FIRST: &str = "10.20.0.1";
+pub(crate) const SECOND: &str = "10.20.0.2";
+
+/// What is wanted of a mesh beside its services.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// `REGISTRY_ONLY` in place of `ALLOW_ANY`.
+    pub(crate) registry_only: bool,
+}
+
+pub(crate) struct Mesh {
+    pub(crate) place: Place,
+    pub(crate) chandler: Chandler,
+    pub(crate) istiod: Istiod,
+    pub(crate) envoy: Envoy,
+    backends: Vec<Backend>,
+}
+
+impl Mesh {
+    /// Everything, with `services` published.
+    pub(crate) async fn start(age: Age, services: &str) -> Self {
+        Self::start_with(age, services, Wanted::default()).await
+    }
+
+    pub(crate) async fn start_with(age: Age, services: &str, wanted: Wanted) -> Self {
+        let place = NetNs::create(&[FIRST, SECOND]).await;
+        let chandler = Chandler::build().place(&place).service_file("services.yaml", services).start().await;
+        let mut istiod = Istiod::build(age, chandler.grpc).place(&place).for_plain_envoy();
+        if wanted.registry_only {
+            istiod = istiod.mesh("outboundTrafficPolicy: {mode: REGISTRY_ONLY}");
+        }
+        let istiod = istiod.start().await;
+        let envoy = Envoy::start(&istiod).await;
+        Self { place, chandler, istiod, envoy, backends: Vec::new() }
+    }
+
+    /// An instance that speaks HTTP.
+    pub(crate) async fn http(&mut self, name: &str, at: &str) {
+        self.backends.push(Backend::http(&self.place, name, &[address(at)]).await);
+    }
+
+    /// An instance that answers lines over TCP.
+    pub(crate) async fn tcp(&mut self, name: &str, at: &str) {
+        self.backends.push(Backend::tcp(&self.place, name, &[address(at)]).await);
+    }
+
+    /// The virtual address of a host.
+    pub(crate) async fn virtual_address(&self, host: &str) -> String {
+        let path = format!("/api/v1/resources?collection=serviceentries&name=chandler/{host}");
+        let row = eventually(host, PATIENCE, async || {
+            Some(self.chandler.api(&path).await).filter(|row| row["object"].is_object())
+        })
+        .await;
+        row["object"]["spec"]["addresses"][0].as_str().expect("a virtual address").to_owned()
+    }
+
+    /// One HTTP call: who answered, and the clusters that were used for it.
+    pub(crate) async fn call_http(&self, url: &str, connect: &str) -> (Result<Value, String>, Vec<String>) {
+        let before = self.envoy.connections().await;
+        let answer = Calls::one_http(&self.place, url, address(connect)).await;
+        (answer.map(|said| said["name"].clone()), self.envoy.took(&before).await)
+    }
+
+    /// One call over TCP: who answered, and the clusters that were used for it.
+    pub(crate) async fn call_tcp(&self, connect: &str) -> (Result<Value, String>, Vec<String>) {
+        let before = self.envoy.connections().await;
+        let answer = Calls::one_tcp(&self.place, address(connect)).await;
+        (answer.map(|said| said["name"].clone()), self.envoy.took(&before).await)
+    }
+
+    /// An HTTP call that this cluster must take; who answered.
+    pub(crate) async fn http_taken(&self, url: &str, connect: &str, cluster: &str) -> String {
+        let (answer, took) = self.call_http(url, connect).await;
+        assert_eq!(took, [cluster], "{url} to {connect}: {answer:?}");
+        name_of(answer)
+    }
+
+    /// A TCP call that this cluster must take; who answered.
+    pub(crate) async fn tcp_taken(&self, connect: &str, cluster: &str) -> String {
+        let (answer, took) = self.call_tcp(connect).await;
+        assert_eq!(took, [cluster], "{connect}: {answer:?}");
+        name_of(answer)
+    }
+}
+
+fn name_of(answer: Result<Value, String>) -> String {
+    answer.expect("the call is answered").as_str().expect("a name").to_owned()
+}
+
+/// `ADDRESS:PORT`.
+pub(crate) fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
