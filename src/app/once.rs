@@ -1,14 +1,17 @@
 //! Reading every registry once, for `check` and `render`: the same line as `serve`, without a socket.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::{Error, parts};
 use crate::config::Config;
+use crate::model::service::RegistryName;
 use crate::pipeline::metrics::PipelineMetrics;
 use crate::pipeline::report::{RegistryReport, ServiceReport};
 use crate::resource::collection::Collection;
 use crate::resource::snapshot::Snapshot;
+use crate::runtime::status::RegistryStatus;
 use crate::runtime::supervise::Critical;
 
 /// What all registries hold, and what became of it.
@@ -51,13 +54,8 @@ pub async fn read_once(config: &Config, wait: Duration) -> Result<ReadOnce, Erro
     }
 }
 
-fn unread(
-    reports: &[RegistryReport],
-    status: &std::collections::BTreeMap<
-        crate::model::service::RegistryName,
-        crate::runtime::status::RegistryStatus,
-    >,
-) -> String {
+/// Who has not been read, and why; a line each.
+fn unread(reports: &[RegistryReport], status: &BTreeMap<RegistryName, RegistryStatus>) -> String {
     let problem = |name: &str| {
         let row = status.iter().find(|(n, _)| n.as_str() == name).and_then(|(_, s)| s.problem.clone());
         row.unwrap_or_else(|| "it has said nothing yet".into())

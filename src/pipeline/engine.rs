@@ -77,7 +77,7 @@ impl Engine {
     }
 
     /// Takes over new settings. What a changed registry says stays until its new form has been read, a removed one stays
-    /// until all new ones have.
+    /// until what the same reload brought has.
     pub fn configure(&mut self, settings: Settings) {
         let old = std::mem::replace(&mut self.settings, settings);
         self.debounce.set_cadence(self.settings.cadence);

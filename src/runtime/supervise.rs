@@ -1,7 +1,6 @@
 //! Every task has an owner. Critical ones end the process when they end; a registry's life is started again.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -116,9 +115,6 @@ impl Owned {
         while self.set.join_next().await.is_some() {}
     }
 }
-
-/// Boxed, so that lists of tasks can be built.
-pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
 fn pauses() -> impl Iterator<Item = Duration> + Send {
     ExponentialBuilder::default()
