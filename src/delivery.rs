@@ -29,7 +29,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 
-pub use self::accept::{BindError, Listener, Peer};
+pub use self::accept::{BindError, Listener};
 pub use self::body::{Frames, TooLarge};
 pub use self::metrics::DeliveryMetrics;
 pub use self::server::{ServeError, serve};
@@ -39,6 +39,7 @@ use self::client::Client;
 use self::pace::Pace;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::status;
+use crate::security::peer::Peer;
 use crate::session::message::{Request, Response};
 use crate::session::{ProtocolError, Session};
 use crate::store::StoreReader;

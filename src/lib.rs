@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | L0 | [`model`], [`resource`], [`proto`], [`yaml`] | what registries know; what Istio receives; what people write |
 //! | L1 | [`convert`], [`session`], [`pipeline`], [`store`] | decisions: pure, but for the one task that owns the catalog |
-//! | L2 | [`runtime`], [`telemetry`] | supervision, status, logs |
+//! | L2 | [`runtime`], [`security`], [`telemetry`] | supervision, status, who may come, logs |
 //! | L3 | [`registry`], [`delivery`], [`admin`] | the world: sockets and files. Siblings never import each other |
 //! | | [`config`], [`app`], [`cli`] | what the user wrote, the composition root, the commands |
 
@@ -24,6 +24,7 @@ pub mod proto;
 pub mod registry;
 pub mod resource;
 pub mod runtime;
+pub mod security;
 pub mod session;
 pub mod store;
 pub mod telemetry;

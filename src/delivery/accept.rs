@@ -15,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::server::Connected;
 
+use crate::security::peer::Peer;
+
 /// After an accept that failed (usually too many open files): trying at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -89,13 +91,6 @@ fn is_of_one_connection(kind: io::ErrorKind) -> bool {
     matches!(kind, K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused | K::NotConnected)
 }
 
-/// What is known of whoever is at the other end of a connection.
-#[derive(Debug, Clone)]
-pub struct Peer {
-    /// Where it dials from.
-    pub address: SocketAddr,
-}
-
 /// An accepted connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -107,7 +102,7 @@ impl Connection {
     fn new(io: TcpStream, address: SocketAddr) -> io::Result<Self> {
         // A response ends in a small frame, which must not wait for the acknowledgement of the one before.
         io.set_nodelay(true)?;
-        Ok(Self { io, peer: Peer { address } })
+        Ok(Self { io, peer: Peer::anonymous(address) })
     }
 }
 

@@ -1,0 +1,4 @@
+//! Who is at the other end, and what they may read. Decides; it neither listens nor speaks.
+
+pub mod authorizer;
+pub mod peer;
