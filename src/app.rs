@@ -160,7 +160,8 @@ impl App {
             admin: admin.local_addr()?,
         };
         let mut metrics = Metrics::new();
-        let delivery = Arc::new(DeliveryMetrics::new(metrics.ours()));
+        let delivery = DeliveryMetrics::new(metrics.ours()).with_galley_names(metrics.foreign());
+        let delivery = Arc::new(delivery);
         let (parts, pipeline) = parts(&config, PipelineMetrics::new(metrics.ours()));
         let reload_failed = Gauge::default();
         let help = "1 while the configuration on disk is not the one in force because it is wrong";

@@ -7,6 +7,7 @@
 pub mod admin;
 mod error;
 pub mod guard;
+mod limits;
 mod listen;
 pub mod map;
 pub mod mesh;

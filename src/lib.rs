@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | L0 | [`model`], [`resource`], [`proto`], [`yaml`] | what registries know; what Istio receives; what people write |
 //! | L1 | [`convert`], [`session`], [`pipeline`], [`store`] | decisions: pure, but for the one task that owns the catalog |
-//! | L2 | [`runtime`], [`security`], [`telemetry`] | supervision, status, who may come, logs |
+//! | L2 | [`runtime`], [`security`], [`limit`], [`telemetry`] | supervision, status, who may come, how much of it, logs |
 //! | L3 | [`registry`], [`delivery`], [`admin`] | the world: sockets and files. Siblings never import each other |
 //! | | [`config`], [`app`], [`cli`] | what the user wrote, the composition root, the commands |
 
@@ -18,6 +18,7 @@ pub mod convert;
 pub mod delivery;
 #[cfg(all(any(test, fuzzing), feature = "files"))]
 pub mod fuzz;
+pub mod limit;
 pub mod model;
 pub mod pipeline;
 pub mod proto;

@@ -27,8 +27,8 @@ use crate::session::ledger::Verdict;
 use crate::session::message::{Nonce, Refusal, Request, Response, Target};
 use crate::session::watch::Watch;
 
-/// Names that nobody knows which a stream may watch. Every Istio so far asks for at most 16 kinds; newer ones bring a
-/// few that we do not know yet.
+/// Names that nobody knows which a stream may watch unless something else is said. Every Istio so far asks for at most 16
+/// kinds; newer ones bring a few that we do not know yet.
 pub const MAX_UNKNOWN: usize = 64;
 /// Watches that a stream may have, known and unknown: every kind at every version that any Istio used, and the unknown.
 pub const MAX_WATCHES: usize = 128;
@@ -82,13 +82,29 @@ pub struct Session {
     /// By the name that the client asked under: that name is answered.
     watches: BTreeMap<Arc<str>, Watch>,
     unknown: usize,
+    max_unknown: MaxUnknown,
     /// What is served under a name that nobody knows.
     nothing: Arc<CollectionSnapshot>,
     generation: Generation,
     last_nonce: u64,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct MaxUnknown(usize);
+
+impl Default for MaxUnknown {
+    fn default() -> Self {
+        Self(MAX_UNKNOWN)
+    }
+}
+
 impl Session {
+    /// One in which the client may watch so many names that nobody knows.
+    #[must_use]
+    pub fn bounded(max_unknown: usize) -> Self {
+        Self { max_unknown: MaxUnknown(max_unknown), ..Self::default() }
+    }
+
     /// Whether the client watches `asked` already.
     #[must_use]
     pub fn watches(&self, asked: &str) -> bool {
@@ -181,9 +197,10 @@ impl Session {
             )));
         }
         if request.target == Target::Unknown {
-            if self.unknown >= MAX_UNKNOWN {
+            let MaxUnknown(most) = self.max_unknown;
+            if self.unknown >= most {
                 return Err(ProtocolError::TooMuch(format!(
-                    "more than {MAX_UNKNOWN} unknown types on one stream: ask for Istio's own"
+                    "more than {most} unknown types on one stream: ask for Istio's own"
                 )));
             }
             self.unknown += 1;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use chandler::config::reload::{Fate, Setting};
 use chandler::config::{Access, Config, ConfigErrors, FilesConfig, QUICKSTART, RegistryKind, Source};
 use chandler::convert::mapping::ServicePorts;
+use chandler::limit::{Limits, Rate};
 use chandler::model::endpoint::TlsMode;
 use chandler::model::service::{Addresses, Location, Protocol, RegistryName};
 use chandler::yaml::excerpt::Style;
@@ -64,7 +65,7 @@ fn what_is_not_written_has_its_default() {
     assert_eq!(c.server.listeners.len(), 1);
     assert_eq!(c.server.listeners[0].address, loopback(9901));
     assert_eq!(c.server.listeners[0].access, Access::Local);
-    assert_eq!(c.server.limits.message_size, 16 << 20);
+    assert_eq!(c.server.limits, Limits::default());
     assert_eq!(c.telemetry.listen, loopback(9902));
     assert_eq!((c.admin.listen, c.admin.access), (loopback(9903), Access::Local));
     assert_eq!(c.mesh.virtual_addresses, ["244.0.0.0/6".parse().unwrap()]);
@@ -91,7 +92,15 @@ fn what_is_not_written_has_its_default() {
 fn every_key_is_taken_as_written() {
     let c = good(RICH);
     assert_eq!(c.server.listeners[1].access, Access::Open);
-    assert_eq!(c.server.limits.message_size, 32 << 20);
+    let limits = c.server.limits;
+    assert_eq!((limits.message_size, limits.streams, limits.streams_per_identity), (32 << 20, 500, Some(4)));
+    assert_eq!((limits.stream_opens, limits.requests), (Rate::new(5, 6), Rate::new(7, 8)));
+    assert_eq!(
+        (limits.requests_per_peer, limits.read_timeout, limits.acknowledge_warning),
+        (None, None, None)
+    );
+    assert_eq!(limits.first_request_timeout, Some(Duration::from_secs(90)));
+    assert_eq!(limits.unknown_collections, 0);
     let map = &c.registries[0].map;
     assert_eq!(map.hosts[0].as_str(), "{service}.example.internal");
     assert_eq!(map.protocol, Protocol::Http);
@@ -207,7 +216,6 @@ fn what_comes_later_is_called_so() {
         ("§rules: []\n", "rules"),
         ("server: {§mcp: {}}\n", "mcp"),
         ("server: {listeners: [{address: '127.0.0.1:1', §tls: {}}]}\n", "tls"),
-        ("server: {limits: {§streams: 5}}\n", "streams"),
         ("guard: {§removalHold: 60s}\n", "removalHold"),
         ("mesh: {istio: {§legacy: '1.1'}}\n", "legacy"),
         ("registries:\n- name: a\n  §consul: {address: x}\n", "consul"),
@@ -241,9 +249,25 @@ fn wrong_types_are_told_in_words() {
     refused("guard: {emptyServiceTTL: §[10m]}\n", &["a duration", "found a list"]);
     refused("server: {limits: {messageSize: §16MB}}\n", &["a size with its unit", "did you mean `16MiB`?"]);
     refused("server: {limits: {messageSize: §1KiB}}\n", &["from 64KiB to 1GiB"]);
+    refused("server: {limits: {streams: §off}}\n", &["a whole number from 1 to 1000000", "\"off\""]);
+    refused("server: {limits: {streamsPerIdentity: §none}}\n", &["a whole number", "\"none\"", ", or `off`"]);
+    refused("server: {limits: {requestsPerSecond: §0}}\n", &["from 1 to 1000000", ", or `off`"]);
+    refused("server: {limits: {readTimeout: §30}}\n", &["a duration with its unit", ", or `off`"]);
+    refused("server: {limits: {unknownCollections: §101}}\n", &["from 0 to 100"]);
     refused("telemetry: {listen: §9902}\n", &["an IP address and a port", "`127.0.0.1:9901`"]);
     refused("telemetry: {listen: §'localhost:9902'}\n", &["did you mean `127.0.0.1:9902`?"]);
     refused("telemetry: {listen: §':9902'}\n", &["did you mean `0.0.0.0:9902`?"]);
+}
+
+#[test]
+fn a_burst_of_a_rate_that_is_off_is_refused() {
+    let words = ["means nothing while `requestsPerSecond` is off"];
+    refused("server: {limits: {requestsPerSecond: off, burst: §5}}\n", &words);
+    let limits =
+        good(&format!("server: {{limits: {{requestsPerSecond: 5, streamOpensBurst: 7}}}}\n{MINIMAL}"))
+            .server
+            .limits;
+    assert_eq!((limits.requests, limits.stream_opens), (Rate::new(5, 200), Rate::new(200, 7)));
 }
 
 #[test]

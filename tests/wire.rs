@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
 use chandler::delivery::{DeliveryMetrics, Deps, Listener, StreamSettings, serve};
+use chandler::limit::Limits;
 use chandler::model::labels::Labels;
 use chandler::proto::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use chandler::proto::discovery::{
@@ -21,6 +22,7 @@ use chandler::resource::encoded::{Encoded, ResourceId, ResourceName, TopologyHas
 use chandler::resource::snapshot::{CollectionSnapshot, Snapshot};
 use chandler::runtime::shutdown::Shutdown;
 use chandler::runtime::status::Status;
+use chandler::security::authorizer::Anyone;
 use chandler::store::Store;
 use prost::Message;
 use prost_types::value::Kind;
@@ -61,8 +63,12 @@ async fn rig_with(settings: StreamSettings, grace: Duration) -> Rig {
     let address = listener.address();
     let mut tasks = JoinSet::new();
     let served = deps.clone();
-    tasks.spawn(async { serve(listener, served).await.unwrap() });
+    tasks.spawn(async { serve(listener, Arc::new(Anyone), served).await.unwrap() });
     Rig { store, status, metrics, shutdown, address, tasks, deps }
+}
+
+fn settings(limits: Limits) -> StreamSettings {
+    StreamSettings { limits, ..StreamSettings::default() }
 }
 
 async fn rig() -> Rig {
@@ -593,8 +599,7 @@ async fn new_streams_are_refused_while_old_ones_leave() {
     let health = tonic_health::pb::health_client::HealthClient::new(rig.channel().await);
     assert_eq!(ask_health(health.clone()).await, 1);
     rig.shutdown.begin_drain();
-    let refused = rig.client().await.stream_aggregated_resources(tokio_stream::pending()).await;
-    assert_eq!(refused.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(rig.sotw().await.end().await.code(), Code::Unavailable);
     // Served until it is its turn.
     rig.publish(&[("a", 2)]);
     old.send(ack(&first)).await;
@@ -613,15 +618,16 @@ async fn ask_health(mut client: tonic_health::pb::health_client::HealthClient<Ch
 
 #[tokio::test]
 async fn more_streams_than_the_limit_are_refused_until_one_ends() {
-    let settings = StreamSettings { streams: 1, ..StreamSettings::default() };
+    let settings = settings(Limits { streams: 1, ..Limits::default() });
     let rig = rig_with(settings, Duration::from_secs(1)).await;
+    rig.publish(&[("a", 1)]);
     let first = rig.sotw().await;
-    let mut client = rig.client().await;
-    let refused = client.stream_aggregated_resources(tokio_stream::pending()).await;
-    assert_eq!(refused.unwrap_err().code(), Code::ResourceExhausted);
+    assert_eq!(rig.sotw().await.end().await.code(), Code::ResourceExhausted);
     drop(first);
-    rig.until("the first ends", |rig| rig.clients() == 0).await;
-    client.stream_aggregated_resources(tokio_stream::pending()).await.unwrap();
+    rig.until("the first ends", |rig| rig.deps.census().streams == 0).await;
+    let mut next = rig.sotw().await;
+    next.send(ask(SE)).await;
+    assert_eq!(contents(&next.next().await), expected(&[("a", 1)]));
 }
 
 #[tokio::test]
@@ -629,7 +635,7 @@ async fn other_settings_hold_for_the_streams_that_come_next() {
     let rig = rig().await;
     rig.publish(&[("a", 1)]);
     let (mut before, long) = (rig.sotw().await, "x".repeat(4096));
-    rig.deps.configure(StreamSettings { message_size: 1024, ..StreamSettings::default() });
+    rig.deps.configure(settings(Limits { message_size: 1024, ..Limits::default() }));
     let request = || DiscoveryRequest {
         type_url: SE.into(),
         version_info: long.clone(),

@@ -12,6 +12,7 @@ use chandler::resource::snapshot::{Changes, CollectionSnapshot, Snapshot};
 use chandler::resource::wire::Flavour;
 use chandler::runtime::shutdown::Shutdown;
 use chandler::runtime::status::{ClientStatus, Status};
+use chandler::security::authorizer::Anyone;
 use chandler::store::Store;
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
@@ -73,7 +74,7 @@ impl Rig {
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.address();
         let mut tasks = JoinSet::new();
-        tasks.spawn(async { serve(listener, deps).await.unwrap() });
+        tasks.spawn(async { serve(listener, Arc::new(Anyone), deps).await.unwrap() });
         Self { store, status, address, _tasks: tasks }
     }
 

@@ -11,6 +11,7 @@ use crate::config::Config;
 
 use crate::delivery::{self, DeliveryMetrics, Deps};
 use crate::runtime::supervise::{Critical, Ended};
+use crate::security::authorizer::Anyone;
 use crate::telemetry::Metrics;
 
 /// The configuration in force, as the API shows it.
@@ -101,7 +102,7 @@ fn listen(
     let (store, status) = (parts.reader.clone(), Arc::clone(&parts.status));
     let deps = Deps::new(store, status, delivery, parts.shutdown.clone(), settings::of_streams(config));
     for listener in sockets.grpc {
-        tasks.spawn("a gRPC listener", delivery::serve(listener, deps.clone()));
+        tasks.spawn("a gRPC listener", delivery::serve(listener, Arc::new(Anyone), deps.clone()));
     }
     deps
 }

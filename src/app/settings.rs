@@ -25,9 +25,5 @@ pub(super) fn of(config: &Config, registries: Vec<RegistrySettings>) -> Settings
 
 /// How streams are treated.
 pub(super) fn of_streams(config: &Config) -> StreamSettings {
-    StreamSettings {
-        full_state_interval: config.push.full_state_interval,
-        message_size: config.server.limits.message_size as usize,
-        ..StreamSettings::default()
-    }
+    StreamSettings { full_state_interval: config.push.full_state_interval, limits: config.server.limits }
 }

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
+use super::limits;
 use super::listen::{self, Access, Socket};
-use super::units;
+use crate::limit::Limits;
 use crate::yaml::fields::Fields;
 
 /// Where Istio pulls.
@@ -13,7 +14,7 @@ use crate::yaml::fields::Fields;
 pub struct Server {
     /// Every wire is spoken on each of them. Never empty.
     pub listeners: Vec<Listener>,
-    /// What one peer may do.
+    /// How much one peer may take.
     pub limits: Limits,
 }
 
@@ -26,22 +27,8 @@ pub struct Listener {
     pub access: Access,
 }
 
-/// What one peer may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// The largest message that is received, in bytes.
-    pub message_size: u32,
-}
-
 /// Beside telemetry and admin, and no port of Istio's.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:9901";
-
-impl Default for Limits {
-    /// A reconnect over delta names all it has: 100,000 resources are about 10 MB.
-    fn default() -> Self {
-        Self { message_size: 16 << 20 }
-    }
-}
 
 /// A server and the places of its addresses.
 pub(super) struct Decoded {
@@ -61,7 +48,7 @@ impl Server {
             Some(_) => f.sections("listeners").into_iter().flatten().filter_map(Listener::decode).collect(),
             None => Listener::default_one().into_iter().collect(),
         };
-        let limits = Limits::decode(f.section("limits"));
+        let limits = limits::decode(f.section("limits"));
         let (listeners, sockets) = found.into_iter().unzip();
         Decoded { value: Self { listeners, limits }, sockets }
     }
@@ -69,10 +56,7 @@ impl Server {
     pub(super) fn shown(&self) -> Value {
         let listeners: Vec<Value> =
             self.listeners.iter().map(|l| listen::shown("address", l.address, l.access)).collect();
-        json!({
-            "listeners": listeners,
-            "limits": { "messageSize": units::show_size(self.limits.message_size.into()) },
-        })
+        json!({ "listeners": listeners, "limits": limits::shown(&self.limits) })
     }
 }
 
@@ -91,15 +75,5 @@ impl Listener {
         let address = DEFAULT_ADDRESS.parse().ok()?;
         let socket = Socket { at: crate::yaml::Position::NOWHERE, what: "server, by default", address };
         Some((Self { address, access: Access::Local }, socket))
-    }
-}
-
-impl Limits {
-    fn decode(mut f: Fields<'_, '_>) -> Self {
-        f.later(&["streams", "streamsPerIdentity", "requestsPerSecond", "burst"]);
-        // Less than the smallest would refuse what istiod sends; gRPC's own length has 32 bits.
-        let size = f.get("messageSize", |n| units::size(n, 64 << 10, 1 << 30));
-        let message_size = size.and_then(|s| u32::try_from(s).ok());
-        Self { message_size: message_size.unwrap_or(Self::default().message_size) }
     }
 }

@@ -8,12 +8,15 @@ use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 use tonic::codec::{BufferSettings, DecodeBuf, Decoder};
 
@@ -88,6 +91,30 @@ enum Parcel {
 pub(super) struct Outlet {
     out: mpsc::Sender<Parcel>,
     room: Arc<Semaphore>,
+    moved: Arc<Moved>,
+}
+
+/// When something last moved between the two ends: it went in, or the connection took a piece of it.
+#[derive(Debug)]
+struct Moved {
+    start: Instant,
+    /// Milliseconds after the start.
+    last: AtomicU64,
+}
+
+impl Moved {
+    fn new() -> Self {
+        Self { start: Instant::now(), last: AtomicU64::new(0) }
+    }
+
+    fn now(&self) {
+        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(millis, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.start + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
 }
 
 impl Outlet {
@@ -104,6 +131,26 @@ impl Outlet {
         self.out.closed().await;
     }
 
+    /// Whether something that was put in has not been taken yet, all of it.
+    pub(super) fn is_busy(&self) -> bool {
+        self.room.available_permits() == 0 || self.out.capacity() < self.out.max_capacity()
+    }
+
+    /// Returns once nothing of what was put in has moved for `limit`; never, while there is nothing or no limit.
+    ///
+    /// What is put in meanwhile does not wake it: only for the task that puts it in.
+    pub(super) async fn stalled(&self, limit: Option<Duration>) {
+        let Some(limit) = limit else { return std::future::pending().await };
+        while self.is_busy() {
+            let until = self.moved.last() + limit;
+            if Instant::now() >= until {
+                return;
+            }
+            sleep_until(until).await;
+        }
+        std::future::pending().await
+    }
+
     pub(super) fn send(&self, message: Frames, room: OwnedSemaphorePermit) {
         self.put(Parcel::Message(message, room));
     }
@@ -114,6 +161,7 @@ impl Outlet {
     }
 
     fn put(&self, parcel: Parcel) {
+        self.moved.now();
         // There is a place for one message, of which there is one permit, and one for the end. It fails only if the
         // client is gone, which `closed` tells.
         let _ = self.out.try_send(parcel);
@@ -126,14 +174,16 @@ pub(super) struct PushBody {
     current: VecDeque<Bytes>,
     /// Given back when `current` is empty.
     room: Option<OwnedSemaphorePermit>,
+    moved: Arc<Moved>,
     ended: bool,
 }
 
 impl PushBody {
     pub(super) fn channel() -> (Outlet, Self) {
         let (out, inbox) = mpsc::channel(2);
-        let outlet = Outlet { out, room: Arc::new(Semaphore::new(1)) };
-        (outlet, Self { inbox, current: VecDeque::new(), room: None, ended: false })
+        let moved = Arc::new(Moved::new());
+        let outlet = Outlet { out, room: Arc::new(Semaphore::new(1)), moved: Arc::clone(&moved) };
+        (outlet, Self { inbox, current: VecDeque::new(), room: None, moved, ended: false })
     }
 }
 
@@ -150,6 +200,7 @@ impl Body for PushBody {
         }
         loop {
             if let Some(buffer) = self.current.pop_front() {
+                self.moved.now();
                 if self.current.is_empty() {
                     self.room = None;
                 }
@@ -165,18 +216,23 @@ impl Body for PushBody {
                 None => Status::internal("the stream's task ended without a word; please report it"),
             };
             self.ended = true;
-            let mut trailers = HeaderMap::new();
-            if status.add_header(&mut trailers).is_err() {
-                // A message that no header can carry: the code alone then.
-                let _ = Status::new(status.code(), "").add_header(&mut trailers);
-            }
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers(&status)))));
         }
     }
 
     fn is_end_stream(&self) -> bool {
         self.ended
     }
+}
+
+/// How a status ends a stream.
+pub(super) fn trailers(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    if status.add_header(&mut trailers).is_err() {
+        // A message that no header can carry: the code alone then.
+        let _ = Status::new(status.code(), "").add_header(&mut trailers);
+    }
+    trailers
 }
 
 /// Decodes requests; what is no message of the type is the client's fault, and it is told so.
@@ -202,5 +258,50 @@ impl<M: prost::Message + Default> Decoder for RequestDecoder<M> {
         // A request without names takes a few hundred bytes, and every idle stream keeps its buffer. The second number
         // is for encoders only.
         BufferSettings::new(1 << 10, 32 << 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    const LIMIT: Option<Duration> = Some(Duration::from_secs(60));
+
+    fn three() -> Frames {
+        let blocks = ["a", "b"].map(|b| Bytes::from_static(b.as_bytes()));
+        Head::new().followed_by(blocks.into_iter()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_bytes_that_do_not_move_are_stalled() {
+        let (outlet, mut body) = PushBody::channel();
+        let never = tokio::time::timeout(Duration::from_secs(3600), outlet.stalled(LIMIT)).await;
+        assert!(never.is_err(), "there is nothing that could move");
+        outlet.send(three(), outlet.room().await);
+        for _ in 0..3 {
+            assert!(tokio::time::timeout(Duration::from_secs(59), outlet.stalled(LIMIT)).await.is_err());
+            body.frame().await.unwrap().unwrap();
+        }
+        let all_taken = tokio::time::timeout(Duration::from_secs(3600), outlet.stalled(LIMIT)).await;
+        assert!(all_taken.is_err());
+        outlet.send(three(), outlet.room().await);
+        body.frame().await.unwrap().unwrap();
+        let start = Instant::now();
+        outlet.stalled(LIMIT).await;
+        assert_eq!(start.elapsed().as_secs(), 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_nobody_takes_is_stalled() {
+        let (outlet, mut body) = PushBody::channel();
+        outlet.end(Status::ok(""));
+        let start = Instant::now();
+        outlet.stalled(LIMIT).await;
+        assert_eq!(start.elapsed().as_secs(), 60);
+        assert!(tokio::time::timeout(Duration::from_secs(3600), outlet.stalled(None)).await.is_err());
+        assert!(body.frame().await.unwrap().unwrap().is_trailers());
+        assert!(!outlet.is_busy());
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
+use tonic::Code;
 
-use crate::delivery::metrics::DeliveryMetrics;
+use crate::delivery::metrics::{DeliveryMetrics, Limit};
 use crate::runtime::status::{Status, WatchStatus};
 use crate::session::Event;
 use crate::session::message::{Node, Nonce, Response, Target};
@@ -24,9 +25,18 @@ pub(super) struct Client {
     node: Option<String>,
     status: Arc<Status>,
     metrics: Arc<DeliveryMetrics>,
-    /// When each response that is not settled went out; at most one for each watch.
-    sent: BTreeMap<Nonce, Instant>,
+    /// Responses that are not settled; at most one for each watch.
+    sent: BTreeMap<Nonce, Sent>,
     closed: bool,
+}
+
+/// A response that is neither acknowledged nor refused.
+#[derive(Debug)]
+struct Sent {
+    at: Instant,
+    asked: Arc<str>,
+    /// Whether the log has wondered about it.
+    late: bool,
 }
 
 impl Client {
@@ -37,6 +47,7 @@ impl Client {
         wire: &'static str,
     ) -> Self {
         let id = status.add_client(peer, wire);
+        metrics.opened();
         Self { id, peer, wire, node: None, status, metrics, sent: BTreeMap::new(), closed: false }
     }
 
@@ -62,8 +73,8 @@ impl Client {
         match event {
             Event::Subscribed => self.watch(asked, target, |_| {}),
             Event::Acknowledged { nonce, version } => {
-                if let Some(at) = self.sent.remove(&nonce) {
-                    self.metrics.acknowledged(target, at.elapsed().as_secs_f64());
+                if let Some(sent) = self.sent.remove(&nonce) {
+                    self.metrics.acknowledged(target, sent.at.elapsed().as_secs_f64());
                 }
                 tracing::debug!(client = self.id, asked, %version, "acknowledged");
                 self.watch(asked, target, |w| {
@@ -73,7 +84,7 @@ impl Client {
             }
             Event::Refused { nonce, version, refusal } => {
                 self.sent.remove(&nonce);
-                self.metrics.refused(target);
+                self.metrics.refused(target, refusal.code);
                 let text = shown(&refusal.message);
                 let (peer, node) = (self.peer(), self.node.as_deref().unwrap_or_default());
                 tracing::warn!(client = self.id, peer, node, asked, %version, code = refusal.code, "refused: {text}");
@@ -90,7 +101,8 @@ impl Client {
     pub(super) fn sent(&mut self, response: &Response, bytes: usize) {
         let Response { asked, target, nonce, version, .. } = response;
         self.metrics.pushed(self.wire, *target, bytes);
-        self.sent.insert(*nonce, Instant::now());
+        let sent = Sent { at: Instant::now(), asked: Arc::clone(asked), late: false };
+        self.sent.insert(*nonce, sent);
         tracing::debug!(client = self.id, asked = &**asked, %version, bytes, "sent");
         self.watch(asked, *target, |w| {
             w.sent = Some(*version);
@@ -98,8 +110,28 @@ impl Client {
         });
     }
 
-    /// The stream has ended, and why.
-    pub(super) fn closed(&mut self, why: &str) {
+    /// Returns when a response has been waiting for `limit` to be acknowledged, having said so; each once. Never, without a
+    /// limit. It decides nothing: an acknowledgement may come as late as it likes.
+    pub(super) async fn late(&mut self, limit: Option<Duration>) {
+        let oldest = self.sent.iter_mut().filter(|(_, s)| !s.late).min_by_key(|(_, s)| s.at);
+        let (Some(limit), Some((_, sent))) = (limit, oldest) else { return std::future::pending().await };
+        sleep_until(sent.at + limit).await;
+        sent.late = true;
+        let asked = Arc::clone(&sent.asked);
+        self.metrics.reached(Limit::AcknowledgeWarning);
+        let (peer, node) = (self.peer(), self.node.as_deref().unwrap_or_default());
+        tracing::warn!(client = self.id, peer, node, asked = &*asked, after = ?limit, "not acknowledged yet: is the client stuck?");
+    }
+
+    /// The stream has ended, and why; with a code if what was sent last did not arrive.
+    pub(super) fn closed(mut self, why: &str, not_sent: Option<Code>) {
+        if let Some(code) = not_sent {
+            self.metrics.not_sent(code);
+        }
+        self.say_closed(why);
+    }
+
+    fn say_closed(&mut self, why: &str) {
         self.closed = true;
         let (peer, why) = (self.peer(), shown(why));
         match &self.node {
@@ -135,8 +167,9 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         if !self.closed {
-            self.closed("cut off");
+            self.say_closed("cut off");
         }
+        self.metrics.closed();
         self.status.remove_client(self.id);
     }
 }

@@ -1,12 +1,119 @@
 //! What deliveries count. Label sets are closed: what a client calls things never becomes a label.
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use tonic::Code;
+
+use crate::delivery::galley::Galley;
 use crate::session::message::Target;
+
+/// Why a stream was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Reason {
+    Draining,
+    TooOften,
+    Unauthenticated,
+    Forbidden,
+    Streams,
+    StreamsPerIdentity,
+}
+
+impl Reason {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Draining,
+        Self::TooOften,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::Streams,
+        Self::StreamsPerIdentity,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::TooOften => "too_often",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::Streams => "streams",
+            Self::StreamsPerIdentity => "streams_per_identity",
+        }
+    }
+}
+
+impl EncodeLabelValue for Reason {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.name(), encoder)
+    }
+}
+
+/// A limit, by its name in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Limit {
+    Streams,
+    StreamsPerIdentity,
+    StreamOpensPerSecond,
+    RequestsPerSecond,
+    RequestsPerSecondPerPeer,
+    MessageSize,
+    UnknownCollections,
+    /// Names and watches of one stream; not configurable.
+    Subscriptions,
+    ReadTimeout,
+    FirstRequestTimeout,
+    AcknowledgeWarning,
+}
+
+impl Limit {
+    const ALL: [Self; 11] = [
+        Self::Streams,
+        Self::StreamsPerIdentity,
+        Self::StreamOpensPerSecond,
+        Self::RequestsPerSecond,
+        Self::RequestsPerSecondPerPeer,
+        Self::MessageSize,
+        Self::UnknownCollections,
+        Self::Subscriptions,
+        Self::ReadTimeout,
+        Self::FirstRequestTimeout,
+        Self::AcknowledgeWarning,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Streams => "streams",
+            Self::StreamsPerIdentity => "streamsPerIdentity",
+            Self::StreamOpensPerSecond => "streamOpensPerSecond",
+            Self::RequestsPerSecond => "requestsPerSecond",
+            Self::RequestsPerSecondPerPeer => "requestsPerSecondPerPeer",
+            Self::MessageSize => "messageSize",
+            Self::UnknownCollections => "unknownCollections",
+            Self::Subscriptions => "subscriptions",
+            Self::ReadTimeout => "readTimeout",
+            Self::FirstRequestTimeout => "firstRequestTimeout",
+            Self::AcknowledgeWarning => "acknowledgeWarning",
+        }
+    }
+}
+
+impl EncodeLabelValue for Limit {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.name(), encoder)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfReason {
+    reason: Reason,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfLimit {
+    limit: Limit,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Wire {
@@ -32,6 +139,9 @@ pub struct DeliveryMetrics {
     push_bytes: Family<Wire, Counter>,
     nacks: Family<Kind, Counter>,
     push_ack: Family<Kind, Histogram, fn() -> Histogram>,
+    streams_refused: Family<OfReason, Counter>,
+    limits_reached: Family<OfLimit, Counter>,
+    galley: Galley,
 }
 
 /// 1 ms to 65 s: from a local acknowledgement to an istiod that takes in everything.
@@ -49,6 +159,9 @@ impl DeliveryMetrics {
             push_bytes: Family::default(),
             nacks: Family::default(),
             push_ack: Family::new_with_constructor(push_ack_buckets),
+            streams_refused: Family::default(),
+            limits_reached: Family::default(),
+            galley: Galley::default(),
         };
         registry.register("requests", "Requests received", metrics.requests.clone());
         registry.register("pushes", "Responses handed to a connection", metrics.pushes.clone());
@@ -56,7 +169,55 @@ impl DeliveryMetrics {
         registry.register("nacks", "Responses that a client refused", metrics.nacks.clone());
         let help = "From a response to its acknowledgement: for istiod, until it has applied all of it";
         registry.register("push_ack_seconds", help, metrics.push_ack.clone());
+        let help = "Streams that were not opened";
+        registry.register("streams_refused", help, metrics.streams_refused.clone());
+        let help = "How often something was refused, slowed down or ended by a limit, by its name in the configuration";
+        registry.register("limits_reached", help, metrics.limits_reached.clone());
+        metrics.start_at_zero();
         metrics
+    }
+
+    /// Adds the same counts under Galley's names to `registry`, which adds no prefix.
+    #[must_use]
+    pub fn with_galley_names(self, registry: &mut Registry) -> Self {
+        self.galley.register(registry);
+        self
+    }
+
+    /// An alert sees the first time only of what was 0 before.
+    fn start_at_zero(&self) {
+        for reason in Reason::ALL {
+            drop(self.streams_refused.get_or_create(&OfReason { reason }));
+        }
+        for limit in Limit::ALL {
+            drop(self.limits_reached.get_or_create(&OfLimit { limit }));
+        }
+    }
+
+    pub(super) fn opened(&self) {
+        self.galley.opened();
+    }
+
+    pub(super) fn closed(&self) {
+        self.galley.closed();
+    }
+
+    pub(super) fn refused_stream(&self, reason: Reason) {
+        self.streams_refused.get_or_create(&OfReason { reason }).inc();
+    }
+
+    pub(super) fn reached(&self, limit: Limit) {
+        self.limits_reached.get_or_create(&OfLimit { limit }).inc();
+    }
+
+    /// A response did not reach its client.
+    pub(super) fn not_sent(&self, code: Code) {
+        self.galley.not_sent(code);
+    }
+
+    /// Nothing more can be received on a stream.
+    pub(super) fn not_received(&self, code: Code) {
+        self.galley.not_received(code);
     }
 
     pub(super) fn requested(&self, wire: &'static str) {
@@ -66,14 +227,18 @@ impl DeliveryMetrics {
     pub(super) fn pushed(&self, wire: &'static str, target: Target, bytes: usize) {
         self.pushes.get_or_create(&WireAndKind { wire, collection: label(target) }).inc();
         self.push_bytes.get_or_create(&Wire { wire }).inc_by(bytes as u64);
+        self.galley.sent(label(target), bytes);
     }
 
     pub(super) fn acknowledged(&self, target: Target, seconds: f64) {
         self.push_ack.get_or_create(&Kind { collection: label(target) }).observe(seconds);
+        self.galley.acknowledged(label(target));
     }
 
-    pub(super) fn refused(&self, target: Target) {
+    /// `code`: what the client wrote.
+    pub(super) fn refused(&self, target: Target, code: i32) {
         self.nacks.get_or_create(&Kind { collection: label(target) }).inc();
+        self.galley.refused(label(target), code);
     }
 }
 

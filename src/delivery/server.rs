@@ -1,7 +1,9 @@
 //! One listener's gRPC server: every wire, health and reflection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
@@ -9,7 +11,9 @@ use tonic_health::server::{HealthReporter, health_reporter};
 use crate::delivery::Deps;
 use crate::delivery::accept::Listener;
 use crate::delivery::ads::{self, Ads};
+use crate::delivery::line::Severable;
 use crate::proto::DESCRIPTORS;
+use crate::security::authorizer::Authorizer;
 
 /// istiod up to 1.16 sends no pings, so half-open connections are ours to find; later ones ping every 30 s themselves.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -29,6 +33,9 @@ const FRAME: u32 = 16 << 10;
 /// After the grace, streams that have ended still have to tell their clients so.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How often what is remembered of peers is looked through.
+const SWEEP: Duration = Duration::from_secs(60);
+
 /// Why a server ended before it was told to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -40,15 +47,16 @@ pub enum ServeError {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// Serves `listener` until the shutdown: once draining begins, new streams are refused and open ones end within the
-/// grace; then, or when everything stops, this returns.
+/// Serves `listener` to whom `access` lets in, until the shutdown: once draining begins, new streams are refused and
+/// open ones end within the grace; then, or when everything stops, this returns.
 ///
 /// Connections are still accepted while clients leave: an istiod that is refused a connection exits, one that is
 /// refused a stream comes again.
 ///
 /// # Errors
 /// The server cannot go on.
-pub async fn serve(listener: Listener, deps: Deps) -> Result<(), ServeError> {
+pub async fn serve(listener: Listener, access: Arc<dyn Authorizer>, deps: Deps) -> Result<(), ServeError> {
+    let deps = deps.guarded_by(access);
     let (reporter, health) = health_reporter();
     reporter.set_service_status(ads::NAME, ServingStatus::Serving).await;
     let descriptors = || {
@@ -56,6 +64,7 @@ pub async fn serve(listener: Listener, deps: Deps) -> Result<(), ServeError> {
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
+    let incoming = listener.incoming().map(|connection| connection.map(Severable::new));
     let server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -68,10 +77,11 @@ pub async fn serve(listener: Listener, deps: Deps) -> Result<(), ServeError> {
         .add_service(health)
         .add_service(descriptors().build_v1()?)
         .add_service(descriptors().build_v1alpha()?)
-        .serve_with_incoming_shutdown(listener.incoming(), all_left(&deps, reporter));
+        .serve_with_incoming_shutdown(incoming, all_left(&deps, reporter));
     tokio::select! {
         ended = server => Ok(ended?),
         () = overdue(&deps) => Ok(()),
+        () = sweep(&deps) => Ok(()),
     }
 }
 
@@ -95,5 +105,13 @@ async fn overdue(deps: &Deps) {
     tokio::select! {
         () = tokio::time::sleep(deps.shutdown.grace() + LINGER) => {}
         () = deps.shutdown.stopped().cancelled_owned() => {}
+    }
+}
+
+/// Forgets peers that are gone, now and then. Never returns.
+async fn sweep(deps: &Deps) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        deps.gate.sweep();
     }
 }

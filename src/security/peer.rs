@@ -33,6 +33,18 @@ impl Token {
         Self(text.into())
     }
 
+    /// The token in the head of a request, `authorization: Bearer …`; none where there are several, since it would be
+    /// unclear which was meant.
+    #[must_use]
+    pub fn of_headers(headers: &http::HeaderMap) -> Option<Self> {
+        let mut all = headers.get_all(http::header::AUTHORIZATION).iter();
+        let (first, further) = (all.next()?, all.next());
+        let (scheme, token) = first.to_str().ok()?.split_once(' ')?;
+        let token = token.trim();
+        let usable = further.is_none() && scheme.eq_ignore_ascii_case("bearer") && !token.is_empty();
+        usable.then(|| Self::new(token))
+    }
+
     /// The secret, for who compares it.
     #[must_use]
     pub fn secret(&self) -> &str {
@@ -62,5 +74,44 @@ impl Peer {
     #[must_use]
     pub fn anonymous(address: SocketAddr) -> Self {
         Self { address, identities: Arc::default(), token: None }
+    }
+
+    /// The same peer with the token that `headers`, the head of one of its streams, carry.
+    #[must_use]
+    pub fn with_headers(self, headers: &http::HeaderMap) -> Self {
+        Self { token: Token::of_headers(headers), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use http::header::AUTHORIZATION;
+
+    use super::*;
+
+    fn token(values: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, value.parse().unwrap());
+        }
+        Token::of_headers(&headers).map(|t| t.secret().to_owned())
+    }
+
+    #[test]
+    fn a_token_is_what_stands_behind_bearer_once() {
+        assert_eq!(token(&["Bearer abc"]).as_deref(), Some("abc"));
+        assert_eq!(token(&["bearer  abc "]).as_deref(), Some("abc"));
+        for refused in
+            [&[][..], &["Basic abc"], &["Bearer"], &["Bearer "], &["abc"], &["Bearer a", "Bearer b"]]
+        {
+            assert_eq!(token(refused), None, "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let peer = Peer { token: Some(Token::new("abc")), ..Peer::anonymous("10.0.0.1:1".parse().unwrap()) };
+        assert!(!format!("{peer:?}").contains("abc"));
     }
 }

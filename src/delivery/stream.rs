@@ -1,0 +1,296 @@
+//! The only stream loop.
+//!
+//! It decides nothing about content. It reads requests all the time, also while a response waits for the client (a client
+//! that is not read from stops writing, and its acknowledgements are what lets us go on), and it makes a response only
+//! once the one before it has been handed to the connection: a client that never reads costs one message, and that is
+//! shared. Requests that are there already are read before anything is answered: what a control plane asks for first
+//! comes in one go, and may decide how all of it is answered.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tonic::{Code, Status, Streaming};
+
+use crate::delivery::body::{Outlet, PushBody, RequestDecoder};
+use crate::delivery::client::Client;
+use crate::delivery::grants::Grants;
+use crate::delivery::line::Share;
+use crate::delivery::metrics::Limit;
+use crate::delivery::pace::Pace;
+use crate::delivery::patience::{Overdue, Patience};
+use crate::delivery::{Deps, Protocol, StreamSettings};
+use crate::limit::{Charged, EXCESS, Limits, Seat, Throttle};
+use crate::resource::snapshot::Snapshot;
+use crate::runtime::shutdown::Shutdown;
+use crate::security::peer::Peer;
+use crate::session::message::{Request, Target};
+use crate::session::{Event, ProtocolError, Session};
+
+/// One open stream.
+pub(super) struct Stream<P: Protocol> {
+    requests: Streaming<P::In>,
+    outlet: Outlet,
+    client: Client,
+    session: Session,
+    /// What the session was told last.
+    snapshot: Arc<Snapshot>,
+    grants: Grants,
+    throttle: Throttle,
+    patience: Patience,
+    pace: Pace,
+    limits: Limits,
+    deps: Deps,
+}
+
+/// How a stream ends.
+#[derive(Debug)]
+enum End {
+    /// With a status for the client.
+    Status(Status),
+    /// There is no client any more.
+    Gone,
+    /// The client does not read.
+    Stalled,
+}
+
+/// What a client sends, message by message.
+pub(super) fn requests<P: Protocol>(body: tonic::body::Body, settings: &StreamSettings) -> Streaming<P::In> {
+    let limit = Some(settings.limits.message_size);
+    Streaming::new_request(RequestDecoder::<P::In>::default(), body, None, limit)
+}
+
+impl<P: Protocol> Stream<P> {
+    /// A stream, and the body that carries what it says.
+    pub(super) fn new(
+        deps: &Deps,
+        settings: &StreamSettings,
+        requests: Streaming<P::In>,
+        peer: Peer,
+        throttle: Throttle,
+    ) -> (Self, PushBody) {
+        let (outlet, push) = PushBody::channel();
+        let (status, metrics) = (Arc::clone(&deps.status), Arc::clone(&deps.metrics));
+        let limits = settings.limits;
+        let stream = Self {
+            requests,
+            outlet,
+            client: Client::new(status, metrics, Some(peer.address), P::WIRE),
+            session: Session::bounded(limits.unknown_collections),
+            snapshot: deps.store.current(),
+            grants: Grants::new(Arc::clone(&deps.access), peer),
+            throttle,
+            patience: Patience::new(limits.first_request_timeout),
+            pace: Pace::new(settings.full_state_interval),
+            limits,
+            deps: deps.clone(),
+        };
+        (stream, push)
+    }
+
+    /// Serves the stream from its first request until nothing of it is left; then `seat` is free again. `share`: of the
+    /// connection, which is cut if the client does not read and nobody else is on it.
+    pub(super) async fn serve(mut self, seat: Seat, share: Share) {
+        let end = self.converse().await;
+        let Self { outlet, client, limits, .. } = self;
+        let stalled = match end {
+            End::Gone => {
+                client.closed("the client went", outlet.is_busy().then_some(Code::Unavailable));
+                return;
+            }
+            End::Stalled => {
+                client.closed("the client does not read", Some(Code::DeadlineExceeded));
+                true
+            }
+            End::Status(status) => {
+                let why = if status.message().is_empty() { "done" } else { status.message() };
+                client.closed(why, None);
+                outlet.end(status);
+                // The end stands behind what was sent, and takes as long.
+                tokio::select! {
+                    biased;
+                    () = outlet.closed() => false,
+                    () = outlet.stalled(limits.read_timeout) => true,
+                }
+            }
+        };
+        if stalled {
+            share.stuck();
+            outlet.closed().await;
+        }
+        drop(seat);
+    }
+
+    async fn converse(&mut self) -> End {
+        self.session.on_snapshot(Arc::clone(&self.snapshot));
+        let (mut store, shutdown) = (self.deps.store.clone(), self.deps.shutdown.clone());
+        let mut leave = std::pin::pin!(time_to_leave(&shutdown));
+        // Whether a response may be due.
+        let mut due = true;
+        loop {
+            let read_on = !self.patience.is_half_closed() && !self.throttle.is_waiting();
+            let went_well = tokio::select! {
+                // In this order, so that requests that are there are read before anything is answered.
+                biased;
+                () = self.outlet.closed() => Err(End::Gone),
+                () = &mut leave => Err(End::Status(leaving())),
+                () = self.outlet.stalled(self.limits.read_timeout) => {
+                    self.deps.metrics.reached(Limit::ReadTimeout);
+                    Err(End::Stalled)
+                }
+                overdue = self.patience.over() => Err(self.give_up(&overdue)),
+                snapshot = store.next() => {
+                    due = true;
+                    self.take_over(snapshot)
+                }
+                () = self.throttle.over() => Ok(()),
+                request = self.requests.message(), if read_on => {
+                    due = true;
+                    self.read(request)
+                }
+                () = self.pace.over() => {
+                    due = true;
+                    Ok(())
+                }
+                () = self.client.late(self.limits.acknowledge_warning) => Ok(()),
+                room = self.outlet.room(), if due => self.answer(room, &mut due),
+            };
+            if let Err(end) = went_well {
+                return end;
+            }
+        }
+    }
+
+    /// Takes in what is served from now on; `None`: nothing will be any more.
+    fn take_over(&mut self, snapshot: Option<Arc<Snapshot>>) -> Result<(), End> {
+        self.snapshot = snapshot.ok_or_else(|| End::Status(leaving()))?;
+        self.grants.may_go_on(&self.snapshot).map_err(End::Status)?;
+        self.session.on_snapshot(Arc::clone(&self.snapshot));
+        Ok(())
+    }
+
+    /// Takes in what the client said.
+    fn read(&mut self, request: Result<Option<P::In>, Status>) -> Result<(), End> {
+        match request {
+            Ok(Some(message)) => {
+                self.patience.heard();
+                let request = P::decode(message).map_err(refusal)?;
+                if !self.take_in(request)? {
+                    self.charge()?;
+                }
+                Ok(())
+            }
+            Ok(None) => {
+                self.patience.half_closed(self.limits.read_timeout);
+                Ok(())
+            }
+            Err(status) => {
+                self.deps.metrics.not_received(status.code());
+                if status.code() == Code::OutOfRange {
+                    self.deps.metrics.reached(Limit::MessageSize);
+                }
+                Err(if is_broken(&status) { End::Gone } else { End::Status(status) })
+            }
+        }
+    }
+
+    /// Takes in a request; whether it is free: it settles what was sent.
+    fn take_in(&mut self, request: Request) -> Result<bool, End> {
+        self.client.requested(request.node.as_ref());
+        let (asked, target) = (Arc::clone(&request.asked), request.target);
+        let first = !self.session.watches(&asked);
+        if let (true, Target::Known(collection)) = (first, target) {
+            self.grants.may_read(collection, &self.snapshot).map_err(End::Status)?;
+            self.patience.owes(Arc::clone(&asked));
+        }
+        let event = self.session.on_request(request).map_err(|error| {
+            if matches!(error, ProtocolError::TooMuch(_)) {
+                let unknown = first && target == Target::Unknown;
+                let limit = if unknown { Limit::UnknownCollections } else { Limit::Subscriptions };
+                self.deps.metrics.reached(limit);
+            }
+            refusal(error)
+        })?;
+        let settles = matches!(event, Event::Acknowledged { .. } | Event::Refused { .. });
+        self.client.happened(&asked, target, event);
+        Ok(settles)
+    }
+
+    fn charge(&mut self) -> Result<(), End> {
+        let metrics = &self.deps.metrics;
+        match self.throttle.charge() {
+            Charged::Paid => {}
+            Charged::Stream => metrics.reached(Limit::RequestsPerSecond),
+            Charged::Peer => metrics.reached(Limit::RequestsPerSecondPerPeer),
+            Charged::Excess => {
+                metrics.reached(Limit::RequestsPerSecond);
+                let rate = self.limits.requests.map_or(0, crate::limit::Rate::per_second);
+                let seconds = EXCESS.as_secs();
+                return Err(End::Status(Status::resource_exhausted(format!(
+                    "more than {rate} requests a second for {seconds} seconds: ask for what you need once"
+                ))));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the next response if there is one, now that there is room.
+    fn answer(&mut self, room: OwnedSemaphorePermit, due: &mut bool) -> Result<(), End> {
+        let Some(response) = self.session.next_response(self.pace.largest()) else {
+            *due = false;
+            // What was asked before the client closed its half is still answered.
+            let done = self.patience.is_done() && !self.pace.is_waiting();
+            return if done { Err(End::Status(Status::ok(""))) } else { Ok(()) };
+        };
+        if let Target::Known(collection) = response.target {
+            self.grants.may_read(collection, &self.snapshot).map_err(End::Status)?;
+        }
+        let frames = P::encode(&response).map_err(|error| {
+            self.deps.metrics.not_sent(Code::OutOfRange);
+            End::Status(Status::out_of_range(error.to_string()))
+        })?;
+        self.patience.answered(&response.asked);
+        self.pace.sent(frames.bytes());
+        self.client.sent(&response, frames.bytes());
+        self.outlet.send(frames, room);
+        Ok(())
+    }
+
+    fn give_up(&self, overdue: &Overdue) -> End {
+        self.deps.metrics.reached(match overdue {
+            Overdue::Request => Limit::FirstRequestTimeout,
+            Overdue::Answers(_) => Limit::ReadTimeout,
+        });
+        End::Status(overdue.status())
+    }
+}
+
+/// Whether the connection broke, as opposed to a message that makes no sense: only what comes from below has a source.
+fn is_broken(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
+}
+
+/// Returns when this stream is to end: at a moment of its own within the grace, so that clients do not all arrive at
+/// another replica at once.
+async fn time_to_leave(shutdown: &Shutdown) {
+    shutdown.draining().await;
+    // The keys of a hasher are std's one source of randomness; this needs no better one.
+    let random = std::hash::RandomState::new().hash_one(());
+    #[allow(clippy::cast_precision_loss)] // a share of a pause
+    let share = random as f64 / u64::MAX as f64;
+    tokio::select! {
+        () = tokio::time::sleep(shutdown.grace().mul_f64(share)) => {}
+        () = shutdown.stopped().cancelled_owned() => {}
+    }
+}
+
+pub(super) fn leaving() -> Status {
+    Status::unavailable("this server is stopping: connect again")
+}
+
+fn refusal(error: ProtocolError) -> End {
+    End::Status(match error {
+        ProtocolError::Malformed(what) => Status::invalid_argument(what),
+        ProtocolError::TooMuch(what) => Status::resource_exhausted(what),
+    })
+}
