@@ -6,7 +6,7 @@ use std::process::Command;
 use prost::Message;
 
 /// Everything else is reached through imports.
-const ROOTS: [&str; 2] = ["envoy/service/discovery/v3/ads.proto", "istio/mcp/v1alpha1/resource.proto"];
+const ROOTS: [&str; 2] = ["envoy/service/discovery/v3/ads.proto", "istio/mcp/v1alpha1/mcp.proto"];
 /// Not imported by any root.
 const KINDS: [&str; 1] = ["istio/networking/v1alpha3/service_entry.proto"];
 

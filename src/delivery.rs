@@ -18,6 +18,7 @@ mod gate;
 mod grants;
 mod held;
 mod line;
+mod mcp;
 mod metrics;
 mod pace;
 mod patience;
@@ -36,11 +37,12 @@ pub use self::server::{ServeError, serve};
 
 use self::gate::{Gate, open};
 use crate::limit::Limits;
+use crate::resource::legacy::Pilot;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::status;
 use crate::security::authorizer::{Anyone, Authorizer};
-use crate::session::ProtocolError;
 use crate::session::message::{Request, Response};
+use crate::session::{ProtocolError, Session};
 use crate::store::StoreReader;
 
 /// A wire: how its messages translate. Without state, because what a stream knows is in its [`Session`].
@@ -49,6 +51,11 @@ trait Protocol: Send + 'static {
     type In: prost::Message + Default + 'static;
     /// What people call it: in metrics, in the log, in the API.
     const WIRE: &'static str;
+
+    /// A conversation that has not begun.
+    fn session(settings: &StreamSettings) -> Session {
+        Session::bounded(settings.limits.unknown_collections)
+    }
 
     /// A request in the conversation's words.
     fn decode(message: Self::In) -> Result<Request, ProtocolError>;
@@ -64,11 +71,17 @@ pub struct StreamSettings {
     pub full_state_interval: Duration,
     /// How much one peer may take.
     pub limits: Limits,
+    /// The oldest release that is served over the legacy protocol.
+    pub oldest_pilot: Pilot,
 }
 
 impl Default for StreamSettings {
     fn default() -> Self {
-        Self { full_state_interval: Duration::from_millis(500), limits: Limits::default() }
+        Self {
+            full_state_interval: Duration::from_millis(500),
+            limits: Limits::default(),
+            oldest_pilot: Pilot::default(),
+        }
     }
 }
 

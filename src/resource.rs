@@ -3,5 +3,6 @@
 pub mod block;
 pub mod collection;
 pub mod encoded;
+pub mod legacy;
 pub mod snapshot;
 pub mod wire;

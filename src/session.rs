@@ -9,8 +9,11 @@
 //! - A NACK clears what was pending, keeps what was acknowledged, and is not answered with the same version again.
 //! - A collection that is not complete is answered with silence; a name that nobody knows, with emptiness.
 //! - What a client may make it remember is bounded; beyond that the stream ends with a [`ProtocolError`].
+//! - A legacy client is told what changed only by the answer to a request that asked for that, and never before it was
+//!   told the whole, or has said what it holds.
 
 mod generation;
+mod istiod;
 mod ledger;
 pub mod message;
 mod names;
@@ -21,11 +24,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::resource::encoded::Version;
+use crate::resource::legacy::Pilot;
 use crate::resource::snapshot::{CollectionSnapshot, Snapshot};
 use crate::session::generation::Generation;
 use crate::session::ledger::Verdict;
 use crate::session::message::{Nonce, Refusal, Request, Response, Target};
-use crate::session::watch::Watch;
+use crate::session::watch::{Watch, Wholes};
 
 /// Names that nobody knows which a stream may watch unless something else is said. Every Istio so far asks for at most 16
 /// kinds; newer ones bring a few that we do not know yet.
@@ -99,10 +103,16 @@ impl Default for MaxUnknown {
 }
 
 impl Session {
-    /// One in which the client may watch so many names that nobody knows.
+    /// One over xDS in which the client may watch so many names that nobody knows.
     #[must_use]
     pub fn bounded(max_unknown: usize) -> Self {
         Self { max_unknown: MaxUnknown(max_unknown), ..Self::default() }
+    }
+
+    /// The same over the legacy protocol, with a client of which nothing is known but that it is not older than `oldest`.
+    #[must_use]
+    pub fn legacy(max_unknown: usize, oldest: Pilot) -> Self {
+        Self { generation: Generation::legacy(oldest), ..Self::bounded(max_unknown) }
     }
 
     /// Whether the client watches `asked` already.
@@ -121,12 +131,21 @@ impl Session {
             return Ok(Event::Ignored);
         }
         let first = !self.watches.contains_key(&request.asked);
+        let legacy = self.generation.is_legacy();
+        if first && legacy && !request.nonce.is_empty() {
+            return Ok(Event::Stale); // about a collection that was never asked for
+        }
         if first {
             self.admit(&request)?;
         }
-        let watch = self.watches.entry(Arc::clone(&request.asked)).or_insert_with(|| Watch::new(&request));
+        let wholes = if legacy { Wholes::Replace } else { Wholes::Add };
+        let fresh = || Watch::new(&request, wholes);
+        let watch = self.watches.entry(Arc::clone(&request.asked)).or_insert_with(fresh);
         let verdict =
             if first { Verdict::None } else { watch.judge(&request.nonce, request.refusal.is_some()) };
+        if legacy && verdict == Verdict::Stale {
+            return Ok(Event::Stale); // what it asks for concerns that response as well
+        }
         let Request { nonce, refusal, mode, selection, held, .. } = request;
         let changed = watch.select(mode, selection, nonce.is_empty());
         if first {
@@ -169,20 +188,35 @@ impl Session {
                     Some(content) => content,
                     None => continue, // silence is safe, emptiness is not
                 },
-                Target::Unknown | Target::Silent => &self.nothing,
+                Target::Empty | Target::Unknown | Target::Silent => &self.nothing,
             };
-            if !self.generation.may_send(content) {
-                continue;
-            }
-            if let Some(answer) = watch.answer(content, largest) {
+            let Some(view) = self.generation.view(content) else { continue };
+            if let Some(answer) = watch.answer(&view, largest) {
                 self.last_nonce += 1;
                 let nonce = Nonce(self.last_nonce);
-                watch.sent(nonce, &answer, content);
+                watch.sent(nonce, &answer, &view);
                 let asked = Arc::clone(asked);
-                return Some(answer.into_response(asked, watch.target(), nonce, self.generation.versions()));
+                let left_out = content.len() - view.len();
+                let versions = self.generation.versions();
+                return Some(answer.into_response(asked, watch.target(), nonce, versions, left_out));
             }
         }
         None
+    }
+
+    /// Whether something is kept back until more is known of the client. It ends with an acknowledgement, or with
+    /// [`Session::waited`].
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.watches.values().filter(|w| w.owes()).any(|w| match w.target() {
+            Target::Known(c) => self.snapshot.get(c).is_some_and(|s| self.generation.view(s).is_none()),
+            Target::Empty | Target::Unknown | Target::Silent => false,
+        })
+    }
+
+    /// The client has had the time to ask for all that it asks for at once.
+    pub fn waited(&mut self) {
+        self.generation.waited();
     }
 
     fn admit(&mut self, request: &Request) -> Result<(), ProtocolError> {
@@ -210,6 +244,10 @@ impl Session {
 }
 
 #[cfg(test)]
+mod legacy_tests;
+#[cfg(test)]
 mod model_client;
+#[cfg(test)]
+mod model_pilot;
 #[cfg(test)]
 mod tests;

@@ -71,6 +71,7 @@ fn what_is_not_written_has_its_default() {
     assert_eq!(c.mesh.virtual_addresses, ["244.0.0.0/6".parse().unwrap()]);
     assert!(c.mesh.pins.is_empty());
     assert_eq!(c.mesh.oldest_xds.to_string(), "1.9");
+    assert_eq!(c.mesh.oldest_pilot.to_string(), "1.1");
     assert_eq!(c.guard.empty_service_ttl, Duration::from_secs(600));
     assert_eq!(c.push.endpoint.quiet, Duration::from_millis(100));
     assert_eq!(c.push.endpoint.max, Duration::from_secs(1));
@@ -115,6 +116,7 @@ fn every_key_is_taken_as_written() {
     assert_eq!(map.endpoints[0].tls_mode, Some(TlsMode::Istio));
     assert!(map.endpoints[1].drop);
     assert_eq!(c.mesh.oldest_xds.to_string(), "1.10");
+    assert_eq!(c.mesh.oldest_pilot.to_string(), "1.5");
     assert_eq!(c.mesh.pins.len(), 1);
     assert_eq!(c.push.topology.max, Duration::from_millis(90_500));
 }
@@ -217,7 +219,6 @@ fn what_comes_later_is_called_so() {
         ("server: {§mcp: {}}\n", "mcp"),
         ("server: {listeners: [{address: '127.0.0.1:1', §tls: {}}]}\n", "tls"),
         ("guard: {§removalHold: 60s}\n", "removalHold"),
-        ("mesh: {istio: {§legacy: '1.1'}}\n", "legacy"),
         ("registries:\n- name: a\n  §consul: {address: x}\n", "consul"),
         ("registries:\n- name: a\n  files: {path: x}\n  §select: {}\n", "select"),
         ("registries:\n- name: a\n  files: {path: x}\n  map: {§selfService: []}\n", "selfService"),
@@ -405,6 +406,9 @@ fn pins_name_one_host_and_one_address_each() {
 fn releases_older_than_the_wire_are_refused() {
     refused("mesh: {istio: {xds: §'1.8'}}\n", &["1.8 is older than 1.9"]);
     refused("mesh: {istio: {xds: §latest}}\n", &["a release of Istio"]);
+    for wrong in ["1.0", "1.9", "old"] {
+        refused(&format!("mesh: {{istio: {{legacy: §'{wrong}'}}}}\n"), &["from `\"1.1\"` to `\"1.8\"`"]);
+    }
 }
 
 #[test]

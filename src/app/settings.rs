@@ -25,5 +25,9 @@ pub(super) fn of(config: &Config, registries: Vec<RegistrySettings>) -> Settings
 
 /// How streams are treated.
 pub(super) fn of_streams(config: &Config) -> StreamSettings {
-    StreamSettings { full_state_interval: config.push.full_state_interval, limits: config.server.limits }
+    StreamSettings {
+        full_state_interval: config.push.full_state_interval,
+        limits: config.server.limits,
+        oldest_pilot: config.mesh.oldest_pilot,
+    }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::convert::validate::Release;
 use crate::model::host::Host;
+use crate::resource::legacy::Pilot;
 use crate::yaml::fields::{Fields, Findings};
 use crate::yaml::words::shown;
 use crate::yaml::{Entry, Fault, Node};
@@ -21,6 +22,8 @@ pub struct Mesh {
     pub pins: BTreeMap<Host, IpAddr>,
     /// The oldest release that the xDS wires serve: decides validation where it cannot be told from the stream.
     pub oldest_xds: Release,
+    /// The oldest Pilot that the legacy wires serve: decides where the stream tells of none newer.
+    pub oldest_pilot: Pilot,
 }
 
 /// 67 million addresses of the reserved class E: no real host has one, and Istio's own range lies elsewhere.
@@ -43,7 +46,12 @@ const TAKEN: [(&str, &str); 8] = [
 
 impl Default for Mesh {
     fn default() -> Self {
-        Self { virtual_addresses: vec![DEFAULT_RANGE], pins: BTreeMap::new(), oldest_xds: OLDEST_XDS }
+        Self {
+            virtual_addresses: vec![DEFAULT_RANGE],
+            pins: BTreeMap::new(),
+            oldest_xds: OLDEST_XDS,
+            oldest_pilot: Pilot::default(),
+        }
     }
 }
 
@@ -59,9 +67,9 @@ impl Mesh {
             f.findings().push(node.fault(words));
         }
         let mut istio = f.section("istio");
-        istio.later(&["legacy"]);
         let oldest_xds = istio.or("xds", default.oldest_xds, release);
-        Self { virtual_addresses, pins, oldest_xds }
+        let oldest_pilot = istio.or("legacy", default.oldest_pilot, pilot);
+        Self { virtual_addresses, pins, oldest_xds, oldest_pilot }
     }
 
     pub(super) fn shown(&self) -> Value {
@@ -70,7 +78,7 @@ impl Mesh {
         json!({
             "virtualAddresses": self.virtual_addresses.iter().map(IpNet::to_string).collect::<Vec<_>>(),
             "pins": pins,
-            "istio": { "xds": self.oldest_xds.to_string() },
+            "istio": { "xds": self.oldest_xds.to_string(), "legacy": self.oldest_pilot.to_string() },
         })
     }
 }
@@ -153,4 +161,11 @@ fn release(node: &Node) -> Result<Release, Fault> {
         );
     }
     Ok(release)
+}
+
+fn pilot(node: &Node) -> Result<Pilot, Fault> {
+    let wanted = || {
+        node.expected("a release from `\"1.1\"` to `\"1.8\"`, which are those that speak the legacy protocol")
+    };
+    node.text().map_err(|_| wanted())?.parse().map_err(|_| wanted())
 }

@@ -3,8 +3,9 @@
 use prost::Message;
 
 use crate::convert::service_entry::topology;
+use crate::convert::validate::legacy;
 use crate::model::object::Object;
-use crate::proto::networking::ServiceEntry;
+use crate::proto::networking::{ServiceEntry, WorkloadEntry};
 use crate::resource::collection::Collection;
 use crate::resource::encoded::{Encoded, ResourceId, ResourceName, TopologyHash};
 
@@ -15,12 +16,21 @@ pub fn encode(object: &Object) -> Encoded {
         collection: object.collection,
         name: ResourceName::new(&object.namespace, &object.name),
     };
-    let hash = match object.collection {
-        Collection::ServiceEntry => ServiceEntry::decode(&*object.body)
-            .map_or(TopologyHash::default(), |entry| topology(&entry, &object.labels, &object.annotations)),
-        _ => TopologyHash::default(),
+    let (hash, fitness) = match object.collection {
+        Collection::ServiceEntry => match ServiceEntry::decode(&*object.body) {
+            Ok(entry) => {
+                (topology(&entry, &object.labels, &object.annotations), legacy::service_entry(&entry))
+            }
+            Err(_) => Default::default(),
+        },
+        Collection::WorkloadEntry => {
+            let entry = WorkloadEntry::decode(&*object.body).unwrap_or_default();
+            (TopologyHash::default(), legacy::workload_entry(&entry))
+        }
+        _ => Default::default(),
     };
-    Encoded::new(id, object.labels.clone(), object.annotations.clone(), object.body.clone(), hash)
+    let (labels, annotations) = (object.labels.clone(), object.annotations.clone());
+    Encoded::new(id, labels, annotations, object.body.clone(), hash).fit(fitness)
 }
 
 #[cfg(test)]

@@ -115,8 +115,8 @@ pub fn convert(
     let id =
         ResourceId { collection: Collection::ServiceEntry, name: naming::resource_name(&namespace, host) };
     let hash = topology(&entry, &labels, &annotations);
-    let body = Bytes::from(entry.encode_to_vec());
-    Ok(Converted { resource: Encoded::new(id, labels, annotations, body, hash), notes })
+    let (body, fitness) = (Bytes::from(entry.encode_to_vec()), validate::legacy::service_entry(&entry));
+    Ok(Converted { resource: Encoded::new(id, labels, annotations, body, hash).fit(fitness), notes })
 }
 
 /// `labels`, and a word on what istiod before 1.30 overlooks where nothing else changes: that the last of the endpoints

@@ -3,6 +3,7 @@
 //! The rules are those of Istio 1.31, which is at least as strict as every older release but for the few that
 //! the oldest release served decides. What only warns in Istio is a warning here.
 
+pub mod legacy;
 mod metadata;
 mod service_entry;
 mod text;

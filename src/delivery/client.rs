@@ -149,7 +149,7 @@ impl Client {
             if !client.watches.contains_key(asked) {
                 let collection = match target {
                     Target::Known(collection) => Some(collection.plural().to_owned()),
-                    Target::Unknown | Target::Silent => None,
+                    Target::Empty | Target::Unknown | Target::Silent => None,
                 };
                 client.watches.insert(asked.to_owned(), WatchStatus { collection, ..WatchStatus::default() });
             }

@@ -245,6 +245,6 @@ impl DeliveryMetrics {
 fn label(target: Target) -> &'static str {
     match target {
         Target::Known(collection) => collection.plural(),
-        Target::Unknown | Target::Silent => "unknown",
+        Target::Empty | Target::Unknown | Target::Silent => "unknown",
     }
 }

@@ -1,4 +1,5 @@
-//! A pause between large responses on one stream, so that one client's whole states do not crowd out everything else.
+//! When a stream may go on: a pause between large responses, so that one client's whole states do not crowd out
+//! everything else, and one in which a client asks for all that it asks for at once.
 
 use std::time::Duration;
 
@@ -6,6 +7,9 @@ use tokio::time::{Instant, sleep_until};
 
 /// From here on a response is large, in bytes.
 pub(super) const LARGE: usize = 1 << 20;
+
+/// A Pilot sends its first requests back to back: even far away they arrive within this of each other.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// When the next large response may go.
 #[derive(Debug)]
@@ -28,6 +32,11 @@ impl Pace {
         if bytes > LARGE {
             self.until = Some(Instant::now() + self.interval);
         }
+    }
+
+    /// Begins a pause in which more requests may come, unless there is one.
+    pub(super) fn settle(&mut self) {
+        self.until.get_or_insert_with(|| Instant::now() + SETTLE);
     }
 
     pub(super) fn is_waiting(&self) -> bool {

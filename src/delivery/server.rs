@@ -12,9 +12,12 @@ use crate::delivery::Deps;
 use crate::delivery::accept::Listener;
 use crate::delivery::ads::{self, Ads};
 use crate::delivery::line::Severable;
+use crate::delivery::mcp;
 use crate::proto::DESCRIPTORS;
 use crate::security::authorizer::Authorizer;
 
+/// What health knows of, beside the server as a whole.
+const SERVICES: [&str; 2] = [ads::NAME, mcp::NAME];
 /// istiod up to 1.16 sends no pings, so half-open connections are ours to find; later ones ping every 30 s themselves.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// A peer that is silent for so long after a ping is gone.
@@ -58,7 +61,9 @@ pub enum ServeError {
 pub async fn serve(listener: Listener, access: Arc<dyn Authorizer>, deps: Deps) -> Result<(), ServeError> {
     let deps = deps.guarded_by(access);
     let (reporter, health) = health_reporter();
-    reporter.set_service_status(ads::NAME, ServingStatus::Serving).await;
+    for service in SERVICES {
+        reporter.set_service_status(service, ServingStatus::Serving).await;
+    }
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -74,6 +79,7 @@ pub async fn serve(listener: Listener, access: Arc<dyn Authorizer>, deps: Deps) 
         .http2_max_header_list_size(HEADERS)
         .max_frame_size(FRAME)
         .add_service(Ads::new(deps.clone()))
+        .add_service(mcp::Source::new(deps.clone()))
         .add_service(health)
         .add_service(descriptors().build_v1()?)
         .add_service(descriptors().build_v1alpha()?)
@@ -88,7 +94,7 @@ pub async fn serve(listener: Listener, access: Arc<dyn Authorizer>, deps: Deps) 
 /// Returns when draining has begun and no stream is open any more, or everything stops.
 async fn all_left(deps: &Deps, health: HealthReporter) {
     deps.shutdown.draining().await;
-    for service in ["", ads::NAME] {
+    for service in std::iter::once("").chain(SERVICES) {
         health.set_service_status(service, ServingStatus::NotServing).await;
     }
     deps.tasks.close();

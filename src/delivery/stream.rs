@@ -76,7 +76,7 @@ impl<P: Protocol> Stream<P> {
             requests,
             outlet,
             client: Client::new(status, metrics, Some(peer.address), P::WIRE),
-            session: Session::bounded(limits.unknown_collections),
+            session: P::session(settings),
             snapshot: deps.store.current(),
             grants: Grants::new(Arc::clone(&deps.access), peer),
             throttle,
@@ -149,6 +149,7 @@ impl<P: Protocol> Stream<P> {
                     self.read(request)
                 }
                 () = self.pace.over() => {
+                    self.session.waited();
                     due = true;
                     Ok(())
                 }
@@ -201,7 +202,6 @@ impl<P: Protocol> Stream<P> {
         let first = !self.session.watches(&asked);
         if let (true, Target::Known(collection)) = (first, target) {
             self.grants.may_read(collection, &self.snapshot).map_err(End::Status)?;
-            self.patience.owes(Arc::clone(&asked));
         }
         let event = self.session.on_request(request).map_err(|error| {
             if matches!(error, ProtocolError::TooMuch(_)) {
@@ -211,6 +211,9 @@ impl<P: Protocol> Stream<P> {
             }
             refusal(error)
         })?;
+        if first && matches!(target, Target::Known(_)) && self.session.watches(&asked) {
+            self.patience.owes(Arc::clone(&asked));
+        }
         let settles = matches!(event, Event::Acknowledged { .. } | Event::Refused { .. });
         self.client.happened(&asked, target, event);
         Ok(settles)
@@ -238,6 +241,9 @@ impl<P: Protocol> Stream<P> {
     fn answer(&mut self, room: OwnedSemaphorePermit, due: &mut bool) -> Result<(), End> {
         let Some(response) = self.session.next_response(self.pace.largest()) else {
             *due = false;
+            if self.session.is_waiting() {
+                self.pace.settle();
+            }
             // What was asked before the client closed its half is still answered.
             let done = self.patience.is_done() && !self.pace.is_waiting();
             return if done { Err(End::Status(Status::ok(""))) } else { Ok(()) };

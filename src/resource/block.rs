@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use crate::resource::encoded::{Encoded, ResourceName};
+use crate::resource::legacy::{self, Needs, Pilot};
 use crate::resource::wire::{Flavour, render};
 
 /// Below this many bytes a rebuilt block joins its neighbour. Smaller frames cost CPU for every client
@@ -22,7 +23,10 @@ pub struct Block {
     resources: Vec<Arc<Encoded>>,
     bytes: usize,
     share: u128,
+    needs: Needs,
     rendered: [OnceLock<Bytes>; Flavour::COUNT],
+    /// What Pilots that do not take all of it get; empty where all of them do.
+    fit: OnceLock<Box<[OnceLock<Option<Arc<Self>>>; Pilot::ALL.len()]>>,
 }
 
 impl Block {
@@ -31,7 +35,9 @@ impl Block {
     pub fn new(resources: Vec<Arc<Encoded>>) -> Self {
         let bytes = resources.iter().map(|r| weight(r)).sum();
         let share = resources.iter().fold(0_u128, |sum, r| sum.wrapping_add(r.share()));
-        Self { resources, bytes, share, rendered: [const { OnceLock::new() }; Flavour::COUNT] }
+        let needs = resources.iter().map(|r| r.fitness).collect();
+        let rendered = [const { OnceLock::new() }; Flavour::COUNT];
+        Self { resources, bytes, share, needs, rendered, fit: OnceLock::new() }
     }
 
     /// Its resources, sorted by name.
@@ -50,6 +56,28 @@ impl Block {
     #[must_use]
     pub fn share(&self) -> u128 {
         self.share
+    }
+
+    /// Who takes what of it.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    /// What `pilot` gets of it, `None` if nothing: the block itself, or one that is made once for all snapshots that
+    /// share this one.
+    #[must_use]
+    pub fn fit_for(self: &Arc<Self>, pilot: Pilot) -> Option<Arc<Self>> {
+        if self.needs.all_fit(pilot) {
+            return Some(Arc::clone(self));
+        }
+        let pilot = self.needs.oldest_like(pilot);
+        let make = || {
+            let resources: Vec<_> = self.resources.iter().filter_map(|r| legacy::fit_for(r, pilot)).collect();
+            (!resources.is_empty()).then(|| Arc::new(Self::new(resources)))
+        };
+        let slots = self.fit.get_or_init(|| Box::new([const { OnceLock::new() }; Pilot::ALL.len()]));
+        slots.get(pilot.index())?.get_or_init(make).clone()
     }
 
     /// The name of its first resource.

@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::model::labels::Labels;
 use crate::resource::collection::Collection;
+use crate::resource::legacy::Fitness;
 
 /// What a resource is called within its collection: `namespace/name`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,10 +96,12 @@ pub struct Encoded {
     pub version: Version,
     /// Of what moves more than endpoints.
     pub topology: TopologyHash,
+    /// Which Pilots of the legacy protocol take it; follows from its content, so it is no part of the version.
+    pub fitness: Fitness,
 }
 
 impl Encoded {
-    /// Seals a resource: its version follows from its content.
+    /// Seals a resource: its version follows from its content. Every Pilot takes it, unless [`Encoded::fit`] says otherwise.
     #[must_use]
     pub fn new(
         id: ResourceId,
@@ -117,7 +120,14 @@ impl Encoded {
         }
         feed(&mut hash, &body);
         let version = Version(hash.digest128());
-        Self { id, labels, annotations, body, version, topology }
+        Self { id, labels, annotations, body, version, topology, fitness: Fitness::default() }
+    }
+
+    /// The same, for these Pilots alone.
+    #[must_use]
+    pub fn fit(mut self, fitness: Fitness) -> Self {
+        self.fitness = fitness;
+        self
     }
 
     /// This resource's share in its collection's version: of name and version, so that a sum of shares is

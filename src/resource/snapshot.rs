@@ -1,11 +1,12 @@
 //! The whole of what is served at one instant: immutable, shared, versioned per collection.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::resource::block::{Block, MAX_BYTES, MIN_BYTES, SPLIT_BYTES, weight};
 use crate::resource::collection::Collection;
 use crate::resource::encoded::{Encoded, ResourceName, Version};
+use crate::resource::legacy::{Needs, Pilot};
 
 /// Every collection at one instant. A collection that is absent is not complete yet: it is answered with silence.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +41,9 @@ pub struct CollectionSnapshot {
     version: u128,
     len: usize,
     bytes: usize,
+    needs: Needs,
+    /// What Pilots that do not take all of it get.
+    fit: [OnceLock<Arc<Self>>; Pilot::ALL.len()],
 }
 
 impl CollectionSnapshot {
@@ -47,7 +51,23 @@ impl CollectionSnapshot {
         let version = blocks.iter().fold(0_u128, |sum, b| sum.wrapping_add(b.share()));
         let len = blocks.iter().map(|b| b.resources().len()).sum();
         let bytes = blocks.iter().map(|b| b.bytes()).sum();
-        Self { blocks, version, len, bytes }
+        let needs = blocks.iter().fold(Needs::default(), |sum, b| sum.with(b.needs()));
+        Self { blocks, version, len, bytes, needs, fit: Default::default() }
+    }
+
+    /// What `pilot` gets of it: resources that it would refuse are left out, as it would leave them out itself; so its
+    /// version is of what is sent. All clients share it, and its blocks outlive it as any block does.
+    #[must_use]
+    pub fn fit_for(self: &Arc<Self>, pilot: Pilot) -> Arc<Self> {
+        if self.needs.all_fit(pilot) {
+            return Arc::clone(self);
+        }
+        let pilot = self.needs.oldest_like(pilot);
+        let make = || Arc::new(Self::of(self.blocks.iter().filter_map(|b| b.fit_for(pilot)).collect()));
+        match self.fit.get(pilot.index()) {
+            Some(slot) => Arc::clone(slot.get_or_init(make)),
+            None => make(),
+        }
     }
 
     /// A hash of all names and versions: independent of the order in which they came and of the blocks.
@@ -273,10 +293,13 @@ impl<'a> Cursor<'a> {
 mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
+    use prost::Message;
 
     use super::*;
     use crate::model::labels::Labels;
+    use crate::proto::networking::{ServiceEntry, ServicePort};
     use crate::resource::encoded::{ResourceId, TopologyHash};
+    use crate::resource::legacy::{Fitness, Takers};
 
     fn resource(n: u32, content: u8) -> Arc<Encoded> {
         let name = ResourceName::new("ns", &format!("s{n:05}"));
@@ -321,6 +344,49 @@ mod tests {
         assert_eq!((d.changed.len(), d.removed.len()), (1, 0));
         assert_eq!(new.get("ns/s01000").unwrap().body[0], 1);
         assert!(new.get("ns/zzz").is_none() && new.get("a").is_none());
+    }
+
+    fn shares(s: &CollectionSnapshot) -> Version {
+        Version(s.iter().fold(0, |sum, r| sum.wrapping_add(r.share())))
+    }
+
+    #[test]
+    fn what_a_pilot_gets_is_made_once_for_all_clients_and_snapshots() {
+        let some = |n: u32| {
+            let r = Encoded::clone(&resource(n, 0));
+            let takers = if n.is_multiple_of(500) { Takers::From(Pilot::V1_5) } else { Takers::ALL };
+            (r.id.name.clone(), Some(Arc::new(r.fit(Fitness::of(takers)))))
+        };
+        let old = Arc::new(CollectionSnapshot::default().apply(&(0..2000).map(some).collect()));
+        assert!(Arc::ptr_eq(&old, &old.fit_for(Pilot::V1_5)), "all of it");
+        let view = old.fit_for(Pilot::V1_4);
+        assert_eq!((view.len(), view.version()), (1996, shares(&view)));
+        assert!(view.get("ns/s00500").is_none() && view.get("ns/s00501").is_some());
+        assert!(Arc::ptr_eq(&view, &old.fit_for(Pilot::V1_1)), "nothing tells the two apart");
+        let new = Arc::new(old.apply(&changes(&[(1001, Some(1))]))).fit_for(Pilot::V1_4);
+        let fresh = new.blocks().iter().filter(|b| !view.blocks().iter().any(|o| Arc::ptr_eq(o, b))).count();
+        assert_eq!(fresh, 1);
+    }
+
+    #[test]
+    fn a_pilot_that_cannot_sniff_gets_tcp_and_its_own_version() {
+        let port = ServicePort { number: 80, name: "a".into(), ..Default::default() };
+        let http =
+            ServicePort { number: 81, name: "b".into(), protocol: "HTTP".into(), ..Default::default() };
+        let entry = ServiceEntry { ports: vec![port, http], ..Default::default() };
+        let (mut r, all) = (Encoded::clone(&resource(0, 0)), Takers::ALL);
+        r.body = entry.encode_to_vec().into();
+        let r = Encoded::new(r.id, r.labels, r.annotations, r.body, r.topology);
+        let r = Arc::new(r.fit(Fitness { as_is: Takers::From(Pilot::V1_3), as_tcp: all }));
+        let change = [(r.id.name.clone(), Some(Arc::clone(&r)))].into();
+        let served = Arc::new(CollectionSnapshot::default().apply(&change));
+        let view = served.fit_for(Pilot::V1_2);
+        let got = view.iter().next().unwrap();
+        let protocols = ServiceEntry::decode(&*got.body).unwrap().ports;
+        assert_eq!(protocols.iter().map(|p| p.protocol.as_str()).collect::<Vec<_>>(), ["TCP", "HTTP"]);
+        assert_ne!(got.version, r.version);
+        assert_eq!(view.version(), shares(&view));
+        assert_eq!(served.fit_for(Pilot::V1_3).version(), served.version());
     }
 
     proptest! {

@@ -26,11 +26,14 @@ pub enum Flavour {
     XdsUnversioned,
     /// Delta: field 2 of a `DeltaDiscoveryResponse`, named and versioned, an `Any` around the envelope.
     Delta,
+    /// Legacy: field 3 of a `Resources`, the bare envelope. Always with metadata, body and version: Pilot crashes without
+    /// the first, refuses all without the second, and overlooks changes without the third.
+    Legacy,
 }
 
 impl Flavour {
     /// How many flavours a block may be rendered in.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
 
     /// Its place in tables of [`Flavour::COUNT`] rows.
     #[must_use]
@@ -57,6 +60,10 @@ pub fn render(resource: &Encoded, flavour: Flavour, out: &mut Vec<u8>) {
             put_header(2, any, out);
             envelope.put_any(out);
             put_string(3, name, out);
+        }
+        Flavour::Legacy => {
+            put_header(3, envelope.len, out);
+            envelope.put(out);
         }
     }
 }
@@ -175,7 +182,10 @@ mod tests {
 
     fn check_envelope(any: &crate::proto::Any, of: &Encoded, version: &str) {
         assert_eq!(any.type_url, RESOURCE_TYPE_URL);
-        let got = mcp::Resource::decode(any.value.clone()).unwrap();
+        check_resource(mcp::Resource::decode(any.value.clone()).unwrap(), of, version);
+    }
+
+    fn check_resource(got: mcp::Resource, of: &Encoded, version: &str) {
         let m = got.metadata.unwrap();
         assert_eq!(m.name, "chandler/web.example");
         assert_eq!(m.version, version);
@@ -205,6 +215,10 @@ mod tests {
             assert_eq!(got.resources[0].name, "chandler/web.example");
             assert_eq!(got.resources[0].version, r.version.to_string());
             check_envelope(got.resources[0].resource.as_ref().unwrap(), &r, &r.version.to_string());
+            let mut out = Vec::new();
+            render(&r, Flavour::Legacy, &mut out);
+            let got = mcp::Resources::decode(&out[..]).unwrap();
+            check_resource(got.resources[0].clone(), &r, &r.version.to_string());
         }
     }
 

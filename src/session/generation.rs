@@ -1,65 +1,89 @@
-//! Which generation of Istio asks, as far as the answer depends on it: whether resources carry their version.
-//!
-//! istiod 1.9 to 1.11 refuses every update of a resource that has one; later ones skip resources whose version they
-//! know, so they must have it. No istiod says which it is (its node calls every release `65536.65536.65536`), but the
-//! set of kinds that it asks for does: `WasmPlugin` came with 1.12, `v1` type URLs with 1.24. An istiod sends all its
-//! first requests before it reads a response, so by its first acknowledgement the set is complete.
+//! Who asks, as far as the answer depends on it: the generations of Istio do not take the same, and none says which it
+//! is. Both wires tell it from what is asked for.
 
-use crate::resource::collection::Collection;
+use std::sync::Arc;
+
+use crate::resource::legacy::{self, Pilot};
 use crate::resource::snapshot::CollectionSnapshot;
-use crate::session::message::{Mode, Request, Target, Versions};
+use crate::session::istiod::Istiod;
+use crate::session::message::{Request, Versions};
 
 /// What has been found out so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug)]
 pub(super) enum Generation {
-    /// Nothing was asked yet.
-    #[default]
-    Unmet,
-    /// An istiod up to 1.23; which, its further requests will tell.
-    Undecided,
-    /// Takes versions.
-    Versioned,
-    /// Cannot live with them.
-    Unversioned,
+    /// Over xDS.
+    Xds(Istiod),
+    /// Over the legacy protocol.
+    Legacy(Release),
+}
+
+/// The oldest Pilot that asks for all that was asked for, or the one that the configuration names if that is newer.
+///
+/// A Pilot sends all its first requests, in random order, before it reads a response. So its first acknowledgement says
+/// that they have been read here; until then only what is the same for all releases goes out, lest a service be taken
+/// away from a newer Pilot that comes back and given again a moment later. A client that has nothing to acknowledge is
+/// taken at its word after a while ([`Release::waited`]), with the strictest reading.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Release {
+    oldest: Pilot,
+    settled: bool,
+}
+
+impl Default for Generation {
+    fn default() -> Self {
+        Self::Xds(Istiod::default())
+    }
 }
 
 impl Generation {
+    pub(super) fn legacy(oldest: Pilot) -> Self {
+        Self::Legacy(Release { oldest, settled: false })
+    }
+
+    pub(super) fn is_legacy(&self) -> bool {
+        matches!(self, Self::Legacy(_))
+    }
+
     pub(super) fn on_request(&mut self, request: &Request) {
         match self {
-            Self::Unmet => *self = if is_istiod(request) { Self::Undecided } else { Self::Versioned },
-            Self::Undecided if is_newer(request) => *self = Self::Versioned,
-            _ => {}
+            Self::Xds(istiod) => istiod.on_request(request),
+            Self::Legacy(release) => {
+                let told = legacy::oldest_that_asks(&request.asked);
+                release.oldest = told.map_or(release.oldest, |told| told.max(release.oldest));
+            }
         }
     }
 
     pub(super) fn on_acknowledgement(&mut self) {
-        if *self == Self::Undecided {
-            *self = Self::Unversioned;
+        match self {
+            Self::Xds(istiod) => istiod.on_acknowledgement(),
+            Self::Legacy(release) => release.settled = true,
         }
     }
 
-    /// Whether `content` may go out before more is known: what holds nothing carries no versions either.
-    pub(super) fn may_send(self, content: &CollectionSnapshot) -> bool {
-        self != Self::Undecided || content.is_empty()
+    /// Nothing more is waited for.
+    pub(super) fn waited(&mut self) {
+        if let Self::Legacy(release) = self {
+            release.settled = true;
+        }
     }
 
-    pub(super) fn versions(self) -> Versions {
-        if self == Self::Unversioned { Versions::Withheld } else { Versions::Sent }
+    /// What the client may be given of `content`; `None`: that depends on what it will ask for yet.
+    pub(super) fn view(&self, content: &Arc<CollectionSnapshot>) -> Option<Arc<CollectionSnapshot>> {
+        match self {
+            Self::Xds(istiod) => istiod.may_send(content).then(|| Arc::clone(content)),
+            Self::Legacy(release) => {
+                let view = content.fit_for(release.oldest);
+                let same = release.settled || Arc::ptr_eq(&view, &content.fit_for(Pilot::NEWEST));
+                same.then_some(view)
+            }
+        }
     }
-}
 
-/// Every stock istiod begins with `MeshConfig`. Whoever begins with something else may never ask for anything empty, so
-/// nothing would ever be acknowledged: such a client is not waited for.
-fn is_istiod(first: &Request) -> bool {
-    let api = first.node.as_ref().is_some_and(|n| n.generator == "api");
-    api && first.mode == Mode::Full && first.target == Target::Silent
-}
-
-/// 1.12 and newer.
-fn is_newer(request: &Request) -> bool {
-    match request.target {
-        Target::Known(Collection::WasmPlugin) => true,
-        Target::Known(Collection::ServiceEntry) => !request.asked.contains("/v1alpha3/"),
-        _ => false,
+    pub(super) fn versions(&self) -> Versions {
+        match self {
+            Self::Xds(istiod) => istiod.versions(),
+            Self::Legacy(_) => Versions::Sent,
+        }
     }
 }

@@ -13,9 +13,12 @@ use crate::resource::snapshot::CollectionSnapshot;
 pub enum Target {
     /// A kind that we know.
     Known(Collection),
+    /// Something that we know, and of which nobody will ever have anything: answered empty.
+    Empty,
     /// Nothing that we know: answered empty, so that a control plane newer than us can start.
     Unknown,
-    /// Never answered at all: `MeshConfig`, which no Istio needs and whose empty answer stops istiod 1.9 to 1.11.
+    /// Never answered at all: `MeshConfig`, which no Istio needs and whose empty answer stops istiod 1.9 to 1.11; or
+    /// what a legacy sink says about our trigger.
     Silent,
 }
 
@@ -129,4 +132,6 @@ pub struct Response {
     pub content: Content,
     /// In delta mode: what went, sorted.
     pub removed: Vec<String>,
+    /// How many resources of the collection are kept from this client because its release would refuse them.
+    pub left_out: usize,
 }

@@ -11,10 +11,21 @@ use crate::session::message::{Content, Mode, Nonce, Request, Response, Selection
 use crate::session::names::cost;
 use crate::session::subscription::Subscription;
 
+/// How a client that asks for changes is told a whole state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wholes {
+    /// As everything that came, and all names that went.
+    Add,
+    /// As a response in full mode, which it tells apart: what is missing is gone.
+    Replace,
+}
+
 /// One watch.
 #[derive(Debug)]
 pub(super) struct Watch {
     target: Target,
+    wholes: Wholes,
+    /// What the client asked for last.
     mode: Mode,
     subscription: Option<Subscription>,
     ledger: Ledger,
@@ -44,9 +55,10 @@ impl Answer {
         target: Target,
         nonce: Nonce,
         versions: Versions,
+        left_out: usize,
     ) -> Response {
         let Self { mode, version, content, removed } = self;
-        Response { asked, target, mode, nonce, version, versions, content, removed }
+        Response { asked, target, mode, nonce, version, versions, content, removed, left_out }
     }
 }
 
@@ -54,9 +66,10 @@ impl Answer {
 type News = BTreeMap<String, Option<Arc<Encoded>>>;
 
 impl Watch {
-    pub(super) fn new(first: &Request) -> Self {
+    pub(super) fn new(first: &Request, wholes: Wholes) -> Self {
         Self {
             target: first.target,
+            wholes,
             mode: first.mode,
             subscription: None,
             ledger: Ledger::default(),
@@ -80,7 +93,7 @@ impl Watch {
 
     /// What the client says it holds. Only what it cannot be told about is worth remembering.
     pub(super) fn claim(&mut self, held: BTreeMap<String, String>) {
-        if self.mode == Mode::Full || self.target == Target::Unknown {
+        if self.mode == Mode::Full || !matches!(self.target, Target::Known(_)) {
             return;
         }
         self.claimed_bytes = held.keys().map(|name| cost(name)).sum();
@@ -132,7 +145,15 @@ impl Watch {
             }
         };
         self.owed |= owed || again;
+        // Who asks again has lost what it had.
+        self.untold.everything |= again && !first && self.wholes == Wholes::Replace;
         owed || again || first
+    }
+
+    /// Whether the client waits to be told something.
+    pub(super) fn owes(&self) -> bool {
+        let wants = self.subscription.as_ref().is_some_and(|s| s.is_everything() || !s.names().is_empty());
+        self.owed && wants && !self.ledger.is_pending()
     }
 
     pub(super) fn on_snapshot(&mut self, old: &Snapshot, new: &Snapshot) {
@@ -150,8 +171,8 @@ impl Watch {
             return None;
         }
         let answer = match self.mode {
-            Mode::Full => self.full(content),
-            Mode::Delta => self.delta(content),
+            Mode::Delta if self.wholes == Wholes::Add || self.can_tell_changes() => self.delta(content),
+            Mode::Full | Mode::Delta => self.full(content),
         };
         self.stirred = answer.is_some();
         answer
@@ -159,7 +180,7 @@ impl Watch {
 
     /// `answer` goes out as `nonce`.
     pub(super) fn sent(&mut self, nonce: Nonce, answer: &Answer, content: &Arc<CollectionSnapshot>) {
-        let content = (answer.mode == Mode::Delta).then(|| Arc::clone(content));
+        let content = (self.mode == Mode::Delta).then(|| Arc::clone(content));
         let told = std::mem::take(&mut self.untold);
         self.ledger.sent(nonce, Held { version: answer.version, content }, told);
         self.owed = false;
@@ -172,6 +193,11 @@ impl Watch {
     /// Whether what it has cannot be told from what it wants.
     fn wants_whole(&self) -> bool {
         self.mode == Mode::Full || self.base().is_none() || self.untold.everything
+    }
+
+    /// Whether it is known what the client has, or the client has said so.
+    fn can_tell_changes(&self) -> bool {
+        !self.untold.everything && (self.base().is_some() || !self.claimed.is_empty())
     }
 
     /// What differences are computed against.

@@ -1,7 +1,10 @@
-//! The xDS wires as a client sees them: a server in this process, real sockets, the generated client.
+//! The wires as a client sees them: a server in this process, real sockets, the generated client. The legacy wire is in
+//! `legacy`; the rest is xDS.
 
 // clippy.toml allows these in tests; it does not see that every function here serves one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod legacy;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
