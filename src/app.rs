@@ -1,6 +1,8 @@
 //! The composition root: every socket is opened first ([`App::bind`]), then everything runs, supervised, until the end is
 //! asked for or something ends that must not ([`App::run`]).
 
+mod dial;
+mod doors;
 mod once;
 mod registries;
 mod reload;
@@ -19,17 +21,20 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpListener;
 
 use crate::admin::Readiness;
+use crate::app::doors::Doors;
 use crate::app::registries::Registries;
-use crate::config::Config;
+use crate::config::{Access, Config};
 use crate::delivery::{DeliveryMetrics, Listener};
 use crate::pipeline::metrics::PipelineMetrics;
 use crate::pipeline::report::Questions;
 use crate::pipeline::{Handle, Pipeline};
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::status::Status;
+use crate::security::tls;
 use crate::store::StoreReader;
 use crate::telemetry::Metrics;
 
+pub use doors::entrances_of;
 pub use once::{ReadOnce, read_once};
 
 /// How long clients are given to leave: they go one by one within it, and reach another replica one by one.
@@ -65,6 +70,12 @@ pub enum Error {
         /// What the system said, and what to do about it.
         why: String,
     },
+    /// Certificates, keys or authorities are missing or wrong.
+    #[error("{faults}")]
+    Tls {
+        /// Each with its listener and what to do about it; a line each.
+        faults: String,
+    },
     /// The system did not give what every process gets.
     #[error("cannot set up the process: {0}")]
     System(#[from] io::Error),
@@ -90,7 +101,7 @@ impl Error {
     /// Whether the configuration is to blame.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Bind { .. })
+        matches!(self, Self::Bind { .. } | Self::Tls { .. })
     }
 }
 
@@ -98,11 +109,22 @@ impl Error {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Started {
     /// gRPC, in the order of the configuration.
-    pub grpc: Vec<SocketAddr>,
+    pub grpc: Vec<Place>,
     /// Health and metrics.
     pub telemetry: SocketAddr,
     /// The API.
-    pub admin: SocketAddr,
+    pub admin: Place,
+}
+
+/// A listener, as people are told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where.
+    pub address: SocketAddr,
+    /// `None`: plaintext.
+    pub tls: Option<tls::server::Summary>,
+    /// Who may come.
+    pub access: Access,
 }
 
 /// The program with every socket open and nothing running.
@@ -128,6 +150,7 @@ struct Sockets {
     grpc: Vec<Listener>,
     telemetry: TcpListener,
     admin: TcpListener,
+    doors: Doors,
 }
 
 /// What everything else hangs on.
@@ -144,29 +167,18 @@ impl App {
     /// Opens every socket.
     ///
     /// # Errors
-    /// One of them cannot be had; nothing is left half-started.
+    /// One of them cannot be had, or what TLS needs is missing or wrong; nothing is left half-started.
     pub async fn bind(config: Config, source: ConfigSource) -> Result<Self, Error> {
-        let mut grpc = Vec::new();
-        for listener in &config.server.listeners {
-            let at = listener.address;
-            let bound = Listener::bind(at).await;
-            grpc.push(bound.map_err(|e| Error::Bind { what: "server.listeners", why: e.to_string() })?);
-        }
-        let telemetry = bind("telemetry.listen", config.telemetry.listen).await?;
-        let admin = bind("admin.listen", config.admin.listen).await?;
-        let started = Started {
-            grpc: grpc.iter().map(Listener::address).collect(),
-            telemetry: telemetry.local_addr()?,
-            admin: admin.local_addr()?,
-        };
+        tls::install_provider();
         let mut metrics = Metrics::new();
+        let (sockets, started) = open(&config, Doors::new(&config, &mut metrics)?).await?;
         let delivery = DeliveryMetrics::new(metrics.ours()).with_galley_names(metrics.foreign());
         let delivery = Arc::new(delivery);
         let (parts, pipeline) = parts(&config, PipelineMetrics::new(metrics.ours()));
         let reload_failed = Gauge::default();
         let help = "1 while the configuration on disk is not the one in force because it is wrong";
         metrics.ours().register("config_reload_failed", help, reload_failed.clone());
-        let (sockets, metrics) = (Sockets { grpc, telemetry, admin }, Arc::new(metrics));
+        let metrics = Arc::new(metrics);
         Ok(Self { config, source, sockets, started, parts, pipeline, delivery, metrics, reload_failed })
     }
 
@@ -197,6 +209,23 @@ fn parts(config: &Config, metrics: PipelineMetrics) -> (Parts, Pipeline) {
     let (pipeline, handle, reader) = Pipeline::new(settings, Arc::new(metrics));
     let (shutdown, ready) = (Shutdown::new(GRACE), Readiness::default());
     (Parts { handle, reader, status, registries, shutdown, ready }, pipeline)
+}
+
+/// Opens the sockets of all listeners, each behind its door.
+async fn open(config: &Config, doors: Doors) -> Result<(Sockets, Started), Error> {
+    let mut grpc = Vec::new();
+    for (listener, door) in config.server.listeners.iter().zip(&doors.grpc) {
+        let bound = Listener::bind(listener.address).await;
+        let bound = bound.map_err(|e| Error::Bind { what: "server.listeners", why: e.to_string() })?;
+        grpc.push(bound.behind(Arc::clone(door)));
+    }
+    let telemetry = bind("telemetry.listen", config.telemetry.listen).await?;
+    let admin = bind("admin.listen", config.admin.listen).await?;
+    let addresses = grpc.iter().map(Listener::address).chain([admin.local_addr()?]);
+    let mut places = doors.places(config, addresses);
+    let of_admin = places.pop().ok_or_else(|| io::Error::other("the admin listener has no door"))?;
+    let started = Started { grpc: places, telemetry: telemetry.local_addr()?, admin: of_admin };
+    Ok((Sockets { grpc, telemetry, admin, doors }, started))
 }
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {

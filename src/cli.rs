@@ -18,10 +18,12 @@ use crate::yaml::excerpt::Style;
 
 mod check;
 mod completions;
+mod dial;
 mod get;
 mod item;
 mod man;
 mod output;
+mod place;
 mod render;
 mod serve;
 mod status;
@@ -149,6 +151,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(cli: &Cli) -> Result<(), Failure> {
+    crate::security::tls::install_provider();
     let serving = matches!(cli.command, Command::Serve(_));
     cli.logs.start(if serving { "info" } else { "warn" })?;
     match &cli.command {

@@ -5,6 +5,7 @@
 //! the configuration file. `${ENV}` would be expanded in secrets only; nothing here is a secret yet.
 
 pub mod admin;
+mod dial;
 mod error;
 pub mod guard;
 mod limits;
@@ -25,7 +26,7 @@ use serde_json::{Value, json};
 pub use self::admin::{Admin, Telemetry};
 pub use self::error::ConfigErrors;
 pub use self::guard::Guard;
-pub use self::listen::Access;
+pub use self::listen::{Access, Entrance};
 pub use self::mesh::Mesh;
 pub use self::push::Push;
 pub use self::registries::{FilesConfig, RegistryConfig, RegistryKind, Source};
@@ -113,6 +114,17 @@ impl Config {
         Ok(config)
     }
 
+    /// What is right and hardly meant, in words.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let listeners = self.server.listeners.iter().map(|l| (l.address, &l.entrance));
+        let all = listeners.chain([(self.admin.listen, &self.admin.entrance)]);
+        all.flat_map(|(address, entrance)| {
+            entrance.doubts(address).into_iter().map(move |doubt| format!("{address}: {doubt}"))
+        })
+        .collect()
+    }
+
     /// The effective values, defaults included, in the form in which they can be written; secrets would be left out.
     #[must_use]
     pub fn shown(&self) -> Value {
@@ -143,9 +155,9 @@ impl Config {
 
     fn decode(mut f: Fields<'_, '_>, base: &Path) -> Option<Self> {
         f.later(&["merge", "rules", "state", "sinks"]);
-        let server = Server::decode(f.section("server"));
+        let server = Server::decode(f.section("server"), base);
         let telemetry = Telemetry::decode(f.section("telemetry"));
-        let admin = Admin::decode(f.section("admin"));
+        let admin = Admin::decode(f.section("admin"), base);
         let registries = registries::decode(&mut f, base);
         let mesh = Mesh::decode(f.section("mesh"));
         let guard = Guard::decode(f.section("guard"));

@@ -19,7 +19,9 @@ mod grants;
 mod held;
 mod line;
 mod mcp;
+mod mcp_dial;
 mod metrics;
+mod oversize;
 mod pace;
 mod patience;
 mod server;
@@ -32,10 +34,12 @@ use tokio_util::task::TaskTracker;
 
 pub use self::accept::{BindError, Listener};
 pub use self::body::{Frames, TooLarge};
+pub use self::mcp_dial::{Sink, dial};
 pub use self::metrics::DeliveryMetrics;
 pub use self::server::{ServeError, serve};
 
 use self::gate::{Gate, open};
+use self::oversize::Oversize;
 use crate::limit::Limits;
 use crate::resource::legacy::Pilot;
 use crate::runtime::shutdown::Shutdown;
@@ -51,6 +55,8 @@ trait Protocol: Send + 'static {
     type In: prost::Message + Default + 'static;
     /// What people call it: in metrics, in the log, in the API.
     const WIRE: &'static str;
+    /// The largest message that its clients receive as they come, in bytes.
+    const RECEIVES: usize = usize::MAX;
 
     /// A conversation that has not begun.
     fn session(settings: &StreamSettings) -> Session {
@@ -93,6 +99,7 @@ pub struct Deps {
     metrics: Arc<DeliveryMetrics>,
     shutdown: Shutdown,
     gate: Arc<Gate>,
+    oversize: Arc<Oversize>,
     /// Owns the streams' tasks.
     tasks: TaskTracker,
     /// Who may read what, on the listener that these belong to.
@@ -124,8 +131,17 @@ impl Deps {
         shutdown: Shutdown,
         settings: StreamSettings,
     ) -> Self {
-        let (gate, access) = (Arc::new(Gate::new(settings)), Arc::new(Anyone));
-        Self { store, status, metrics, shutdown, gate, tasks: TaskTracker::new(), access }
+        let (gate, oversize) = (Arc::new(Gate::new(settings)), Arc::default());
+        Self {
+            store,
+            status,
+            metrics,
+            shutdown,
+            gate,
+            oversize,
+            tasks: TaskTracker::new(),
+            access: Arc::new(Anyone),
+        }
     }
 
     /// The same for a listener where `access` decides.

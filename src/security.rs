@@ -1,6 +1,8 @@
 //! Who is at the other end, and what they may read. Decides; it neither listens nor speaks.
 
+pub mod access;
 pub mod authorizer;
+pub mod door;
 mod kept;
 pub mod peer;
 pub mod tls;

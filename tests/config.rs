@@ -10,15 +10,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chandler::config::reload::{Fate, Setting};
-use chandler::config::{Access, Config, ConfigErrors, FilesConfig, QUICKSTART, RegistryKind, Source};
+use chandler::config::{
+    Access, Config, ConfigErrors, Entrance, FilesConfig, QUICKSTART, RegistryKind, Source,
+};
 use chandler::convert::mapping::ServicePorts;
 use chandler::limit::{Limits, Rate};
 use chandler::model::endpoint::TlsMode;
 use chandler::model::service::{Addresses, Location, Protocol, RegistryName};
+use chandler::security::tls::server::Demand;
 use chandler::yaml::excerpt::Style;
 use proptest::prelude::*;
 
 const MINIMAL: &str = "registries: [{name: a, files: {path: services}}]\n";
+const LOCAL: Entrance = Entrance { tls: None, access: Access::Local };
 const RICH: &str = include_str!("config/rich.yaml");
 
 fn parse(text: &str) -> Result<Config, ConfigErrors> {
@@ -64,10 +68,10 @@ fn what_is_not_written_has_its_default() {
     let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
     assert_eq!(c.server.listeners.len(), 1);
     assert_eq!(c.server.listeners[0].address, loopback(9901));
-    assert_eq!(c.server.listeners[0].access, Access::Local);
+    assert_eq!(c.server.listeners[0].entrance, LOCAL);
     assert_eq!(c.server.limits, Limits::default());
     assert_eq!(c.telemetry.listen, loopback(9902));
-    assert_eq!((c.admin.listen, c.admin.access), (loopback(9903), Access::Local));
+    assert_eq!((c.admin.listen, c.admin.entrance), (loopback(9903), LOCAL));
     assert_eq!(c.mesh.virtual_addresses, ["244.0.0.0/6".parse().unwrap()]);
     assert!(c.mesh.pins.is_empty());
     assert_eq!(c.mesh.oldest_xds.to_string(), "1.9");
@@ -92,7 +96,14 @@ fn what_is_not_written_has_its_default() {
 #[test]
 fn every_key_is_taken_as_written() {
     let c = good(RICH);
-    assert_eq!(c.server.listeners[1].access, Access::Open);
+    assert_eq!(c.server.listeners[1].entrance.access, Access::Open);
+    let Access::Rules(rules) = &c.server.listeners[2].entrance.access else { panic!("rules") };
+    assert_eq!(rules.len(), 6);
+    let tls = c.server.listeners[2].entrance.tls.as_ref().unwrap();
+    assert_eq!(tls.certificate, Path::new("/etc/chandler/tls/tls.crt"));
+    let clients = tls.clients.as_ref().unwrap();
+    assert_eq!((clients.ca.as_path(), clients.demand), (Path::new("/ca.crt"), Demand::Required));
+    assert!(c.admin.entrance.tls.as_ref().unwrap().clients.is_none());
     let limits = c.server.limits;
     assert_eq!((limits.message_size, limits.streams, limits.streams_per_identity), (32 << 20, 500, Some(4)));
     assert_eq!((limits.stream_opens, limits.requests), (Rate::new(5, 6), Rate::new(7, 8)));
@@ -216,8 +227,6 @@ fn what_comes_later_is_called_so() {
         ("§merge: []\n", "merge"),
         ("§state: {dir: x}\n", "state"),
         ("§rules: []\n", "rules"),
-        ("server: {§mcp: {}}\n", "mcp"),
-        ("server: {listeners: [{address: '127.0.0.1:1', §tls: {}}]}\n", "tls"),
         ("guard: {§removalHold: 60s}\n", "removalHold"),
         ("registries:\n- name: a\n  §consul: {address: x}\n", "consul"),
         ("registries:\n- name: a\n  files: {path: x}\n  §select: {}\n", "select"),
@@ -288,7 +297,7 @@ fn a_second_document_is_refused() {
 
 #[test]
 fn a_listener_off_loopback_must_say_who_may_come() {
-    let words = ["can be reached from other machines", "`access: open`", "127.0.0.1"];
+    let words = ["can be reached from other machines", "rules of `access`", "`access: open`", "127.0.0.1"];
     refused("server:\n  listeners:\n  - address: §0.0.0.0:9901\n", &words);
     refused("server: {listeners: [{address: §'[::]:9901'}]}\n", &words);
     refused("admin: {listen: §10.0.0.1:9903}\n", &words);
@@ -296,10 +305,78 @@ fn a_listener_off_loopback_must_say_who_may_come() {
         "server: {listeners: [{address: '0.0.0.0:1', access: §opne}]}\n",
         &["expected `open`", "did you mean `open`?"],
     );
-    refused(
-        "server: {listeners: [{address: '0.0.0.0:1', access: §[{collections: ['*']}]}]}\n",
-        &["access rules are not available in this version"],
+}
+
+#[test]
+fn a_rule_that_says_too_little_or_nonsense_is_refused() {
+    for (access, words) in [
+        ("§[]", &["no rule lets anybody in"][..]),
+        ("§yes", &["expected `open`", "a list of rules"]),
+        ("[§open]", &["expected a map"]),
+        ("[§{collections: ['*']}]", &["`from` is missing", "any: peer"]),
+        ("[§{from: {any: peer}}]", &["`collections` is missing"]),
+        ("[{from: §{}, collections: ['*']}]", &["no condition", "any: peer"]),
+        ("[{from: {any: §all}, collections: ['*']}]", &["expected `peer` or `certificate`"]),
+        ("[{from: {§spife: x}, collections: ['*']}]", &["did you mean `spiffe`?"]),
+        ("[{from: {spiffe: §a/b}, collections: ['*']}]", &["begins with `spiffe://`"]),
+        ("[{from: {spiffe: §'spiffe://a/**'}, collections: ['*']}]", &["write each part"]),
+        ("[{from: {dns: §a..b}, collections: ['*']}]", &["a part of it is empty"]),
+        ("[{from: {cidr: §10.0.0.1/8}, collections: ['*']}]", &["did you mean `10.0.0.0/8`?"]),
+        ("[{from: {tokenFile: §''}, collections: ['*']}]", &["must not be empty"]),
+        ("[{from: {any: peer}, collections: [§pods]}]", &["serviceentries", "for all"]),
+        ("[{from: {any: peer}, collections: §se}]", &["expected a list"]),
+        ("[{accessListFile: x, §from: {any: peer}}]", &["a rule of its own"]),
+    ] {
+        refused(&format!("server: {{listeners: [{{address: '0.0.0.0:1', access: {access}}}]}}\n"), words);
+        refused(&format!("admin: {{listen: '0.0.0.0:1', access: {access}}}\n"), words);
+    }
+}
+
+#[test]
+fn tls_needs_a_certificate_and_its_key() {
+    for (tls, words) in [
+        ("§{certFile: a}", &["`keyFile` is missing"][..]),
+        ("§{keyFile: a}", &["`certFile` is missing"]),
+        ("{certFile: a, keyFile: b, §clientCertificates: required}", &["without `clientCaFile`"]),
+        (
+            "{certFile: a, keyFile: b, clientCaFile: c, clientCertificates: §always}",
+            &["`optional` or `required`"],
+        ),
+        ("{certFile: a, keyFile: §'', clientCaFile: c}", &["must not be empty"]),
+        ("{certFile: a, keyFile: b, §clientCafile: c}", &["did you mean `clientCaFile`?"]),
+        ("§on", &["expected a map"]),
+    ] {
+        refused(&format!("server: {{listeners: [{{address: '127.0.0.1:1', tls: {tls}}}]}}\n"), words);
+        refused(&format!("admin: {{tls: {tls}}}\n"), words);
+    }
+}
+
+#[test]
+fn what_is_hardly_meant_is_named() {
+    let doubts = |server: &str| good(&format!("server: {{listeners: [{server}]}}\n{MINIMAL}")).doubts();
+    let tls = "tls: {certFile: a, keyFile: b, clientCaFile: c}";
+    for (server, words) in [
+        (
+            "{address: '127.0.0.1:1', access: [{from: {any: certificate}, collections: ['*']}]}",
+            "nobody shows one",
+        ),
+        ("{address: '127.0.0.1:1', access: [{accessListFile: x}]}", "nobody shows one"),
+        (
+            "{address: '0.0.0.0:1', access: [{from: {tokenFile: x}, collections: ['*']}]}",
+            "travel without TLS",
+        ),
+        (
+            "{address: '0.0.0.0:1', access: [{from: {any: peer}, collections: [se]}, {from: {cidr: 10.0.0.0/8}, collections: ['*']}]}",
+            "rule 1 is about everybody",
+        ),
+    ] {
+        let all = doubts(server);
+        assert!(all.len() == 1 && all[0].contains(words) && all[0].contains(":1: "), "{all:?}");
+    }
+    let meant = format!(
+        "{{address: '0.0.0.0:1', {tls}, access: [{{from: {{tokenFile: x}}, collections: []}}, {{from: {{any: peer}}, collections: ['*']}}]}}"
     );
+    assert!(doubts(&meant).is_empty() && good(MINIMAL).doubts().is_empty());
 }
 
 #[test]
@@ -532,6 +609,24 @@ fn settings_that_differ_are_named() {
 }
 
 #[test]
+fn tls_and_access_change_while_the_address_stays() {
+    let with = |tls: &str, access: &str| {
+        good(&format!(
+            "server: {{listeners: [{{address: '127.0.0.1:1', {tls} access: {access}}}]}}\nadmin: {{{tls} access: {access}}}\n{MINIMAL}"
+        ))
+    };
+    let old = with("", "open");
+    for new in [
+        with("tls: {certFile: a, keyFile: b},", "open"),
+        with("", "[{from: {any: peer}, collections: [se]}]"),
+    ] {
+        let settings: Vec<_> = old.changes(&new).unwrap().settings.into_iter().collect();
+        assert_eq!(settings, [Setting::Listeners, Setting::Admin]);
+        assert_eq!(old.changes(&new).unwrap().to_string(), "settings: server.listeners, admin");
+    }
+}
+
+#[test]
 fn addresses_to_listen_on_need_a_restart() {
     let new = good(&format!(
         "server: {{listeners: [{{address: '127.0.0.1:1'}}]}}\ntelemetry: {{listen: 127.0.0.1:2}}\nadmin: {{listen: 127.0.0.1:3}}\n{MINIMAL}"
@@ -622,4 +717,22 @@ proptest! {
     fn no_mutation_of_a_configuration_panics(text in mutated()) {
         survives(&text)?;
     }
+}
+
+#[test]
+fn control_planes_that_are_dialled_are_hosts_with_ports_each_once() {
+    let text = "server:\n  mcp:\n    dial:\n    - {address: 'pilot.istio-system:15019'}\n    - address: '[::1]:1'\n      \
+                tls: {caFile: ca.pem, serverName: pilot}\nregistries: [{name: a, files: {path: b}}]\n";
+    let c = Config::parse(text, "c.yaml", Path::new("/etc")).unwrap();
+    let dial = c.shown()["server"]["mcp"]["dial"].clone();
+    let tls = serde_json::json!({"caFile": "/etc/ca.pem", "serverName": "pilot"});
+    assert_eq!(
+        dial,
+        serde_json::json!([{"address": "pilot.istio-system:15019"}, {"address": "[::1]:1", "tls": tls}])
+    );
+    for wrong in ["'pilot'", "'pilot:0'", "'http://pilot:1'", "'a@pilot:1'", "':1'", "1"] {
+        refused(&format!("server: {{mcp: {{dial: [{{address: §{wrong}}}]}}}}\n"), &["a host and a port"]);
+    }
+    refused("server: {mcp: {dial: [{address: 'a:1'}, {address: §'a:1'}]}}\n", &["dialled already"]);
+    refused("server: {mcp: {dial: [{address: 'a:1', tls: §{keyFile: k}}]}}\n", &["go together"]);
 }

@@ -19,6 +19,7 @@ use crate::pipeline::report::{Query, RegistryReport};
 use crate::resource::collection::Collection;
 use crate::resource::encoded::{Encoded, ResourceId, ResourceName, TopologyHash};
 use crate::resource::snapshot::{Changes, CollectionSnapshot, Snapshot};
+use crate::security::door::{Door, DoorMetrics, Speaks};
 use crate::store::Store;
 
 fn report(name: &str, complete: bool) -> RegistryReport {
@@ -265,7 +266,8 @@ async fn one_slow_client_blocks_nobody_and_stopping_ends_everything() {
     let address = listener.local_addr().unwrap();
     let stop = tokio_util::sync::CancellationToken::new();
     let mut server = JoinSet::new();
-    server.spawn(serve(listener, telemetry_router(state(questions)), stop.clone()));
+    let door = Arc::new(Door::open(Speaks::Http, DoorMetrics::default()));
+    server.spawn(serve(listener, door, telemetry_router(state(questions)), stop.clone()));
 
     let mut slow = TcpStream::connect(address).await.unwrap();
     slow.write_all(b"GET /healthz HTTP/1.1\r\nHo").await.unwrap();

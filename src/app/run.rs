@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, AdminState};
+use crate::app::dial::Dials;
+use crate::app::doors::Doors;
 use crate::app::reload::{Reason, Reload};
 use crate::app::{App, ConfigSource, Error, GRACE, Parts, Sockets, settings, systemd};
 use crate::config::Config;
 
 use crate::delivery::{self, DeliveryMetrics, Deps};
-use crate::runtime::supervise::{Critical, Ended};
-use crate::security::authorizer::Anyone;
+use crate::runtime::supervise::{Critical, Ended, Owned};
 use crate::telemetry::Metrics;
 
 /// The configuration in force, as the API shows it.
@@ -46,7 +47,13 @@ impl App {
         let shown: Shown = Arc::new(Mutex::new(config.shown()));
         let mut tasks = Critical::default();
         tasks.spawn("the pipeline", pipeline.run(parts.shutdown.stopped()));
-        let streams = listen(sockets, &parts, &config, (delivery, metrics, &shown), &mut tasks);
+        for doubt in config.doubts() {
+            tracing::warn!("{doubt}");
+        }
+        let files = Owned::spawn(sockets.doors.keeper.clone().run(parts.shutdown.stopped()));
+        let (streams, doors) = listen(sockets, &parts, &config, (delivery, metrics, &shown), &mut tasks);
+        let mut dials = Dials::new(streams.clone());
+        dials.configure(&config.server.dial);
         parts.registries.start(&parts.handle);
         parts.ready.set();
         systemd::ready();
@@ -58,10 +65,11 @@ impl App {
                 ended = tasks.next() => break ended,
                 reason = reload.next() => {
                     systemd::reloading();
-                    let next = reread(&current, &source, reason, &mut parts).await;
+                    let next = reread(&current, &source, reason, (&mut parts, &doors)).await;
                     reload_failed.set(i64::from(next.is_err()));
                     if let Ok(Some(next)) = next {
                         streams.configure(settings::of_streams(&next));
+                        dials.configure(&next.server.dial);
                         *shown.lock().unwrap_or_else(PoisonError::into_inner) = next.shown();
                         current = next;
                     }
@@ -71,21 +79,23 @@ impl App {
         };
         drain(&parts, &mut signals).await;
         parts.shutdown.stop();
+        dials.stop().await;
         parts.registries.stop().await;
         while tasks.next().await.is_some() {}
         watchdog.ended().await;
+        files.ended().await;
         verdict(ended)
     }
 }
 
-/// Puts every listener to work; returns what a later configuration may change about their streams.
+/// Puts every listener to work; returns what a later configuration may change about their streams and doors.
 fn listen(
     sockets: Sockets,
     parts: &Parts,
     config: &Config,
     (delivery, metrics, shown): (Arc<DeliveryMetrics>, Arc<Metrics>, &Shown),
     tasks: &mut Critical,
-) -> Deps {
+) -> (Deps, Doors) {
     let (shown, stop) = (Arc::clone(shown), parts.shutdown.stopped());
     let state = AdminState {
         questions: parts.handle.questions.clone(),
@@ -96,15 +106,17 @@ fn listen(
         ready: parts.ready.clone(),
         shutdown: parts.shutdown.clone(),
     };
-    let telemetry = admin::telemetry_router(state.clone());
-    tasks.spawn("the telemetry listener", admin::serve(sockets.telemetry, telemetry, stop.clone()));
-    tasks.spawn("the admin listener", admin::serve(sockets.admin, admin::admin_router(state), stop));
+    let Sockets { grpc, telemetry, admin, doors } = sockets;
+    let (router, door) = (admin::telemetry_router(state.clone()), Arc::clone(&doors.telemetry));
+    tasks.spawn("the telemetry listener", admin::serve(telemetry, door, router, stop.clone()));
+    let (router, door) = (admin::admin_router(state), Arc::clone(&doors.admin));
+    tasks.spawn("the admin listener", admin::serve(admin, door, router, stop));
     let (store, status) = (parts.reader.clone(), Arc::clone(&parts.status));
     let deps = Deps::new(store, status, delivery, parts.shutdown.clone(), settings::of_streams(config));
-    for listener in sockets.grpc {
-        tasks.spawn("a gRPC listener", delivery::serve(listener, Arc::new(Anyone), deps.clone()));
+    for (listener, door) in grpc.into_iter().zip(&doors.grpc) {
+        tasks.spawn("a gRPC listener", delivery::serve(listener, Arc::clone(door) as _, deps.clone()));
     }
-    deps
+    (deps, doors)
 }
 
 /// The configuration on disk is not fit to be taken over; the log says why.
@@ -115,7 +127,7 @@ async fn reread(
     current: &Config,
     source: &ConfigSource,
     reason: Reason,
-    parts: &mut Parts,
+    (parts, doors): (&mut Parts, &Doors),
 ) -> Result<Option<Config>, Unfit> {
     let Some(file) = source.file() else {
         tracing::info!("the built-in configuration cannot change; start with --config FILE");
@@ -138,9 +150,17 @@ async fn reread(
             return Err(Unfit);
         }
     }
+    let prepared = doors.prepare(&next, Some(current)).map_err(|errors| {
+        tracing::error!(?reason, "the new configuration cannot be taken over, the old one stays:\n{errors}");
+        Unfit
+    })?;
+    for doubt in next.doubts() {
+        tracing::warn!("{doubt}");
+    }
     let registries = parts.registries.prepare(&next.registries);
     parts.handle.configure(settings::of(&next, registries)).await.map_err(|_| Unfit)?;
     parts.registries.start(&parts.handle);
+    doors.take_over(prepared);
     Ok(Some(next))
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use clap::Args;
 use prost::Message;
 
-use crate::app;
-use crate::cli::ConfigArgs;
+use crate::app::{self, Place};
 use crate::cli::get::duration;
-use crate::cli::output::{Failure, colours, say};
+use crate::cli::output::{Failure, colours, complain, say};
 use crate::cli::table::{Cell, Table, Tone};
+use crate::cli::{ConfigArgs, place};
 use crate::model::service::Protocol;
 use crate::pipeline::report::{RegistryReport, ServiceReport};
 use crate::proto::networking::ServiceEntry;
@@ -23,7 +23,8 @@ use crate::resource::snapshot::Snapshot;
     long_about = "\
 Check a configuration, and with --connect the registries behind it.
 
-Without --connect nothing is dialled: every fault of the file is shown with its line and column. With it every registry \
+Without --connect nothing is dialled: every fault of the file is shown with its line and column, the certificates that it \
+names are read, and this says who may come where. With it every registry \
 is logged in to and read once, and this says what each has, what would be refused and why, which hosts are claimed \
 twice, and how many listeners a sidecar would get.
 
@@ -51,12 +52,29 @@ pub(crate) struct Check {
 /// Loads, reads if wanted, and prints.
 pub(crate) async fn run(args: &Check) -> Result<(), Failure> {
     let config = args.config.load()?;
+    let places = app::entrances_of(&config)?;
+    for doubt in config.doubts() {
+        complain(&format!("Warning: {doubt}"));
+    }
     if !args.connect {
-        return say(&format!("{}: the configuration is right\n", args.config.origin()));
+        let listeners = listener_lines(&places);
+        return say(&format!("{}: the configuration is right\n{listeners}", args.config.origin()));
     }
     let read = app::read_once(&config, args.timeout).await.map_err(Failure::from)?;
     say(&print(&read.registries, &read.services, &read.snapshot, colours()))?;
     if is_well(&read.registries) { Ok(()) } else { Err(Failure::Shown) }
+}
+
+/// Which listener speaks what, and who may come; nothing where it goes without saying.
+fn listener_lines(places: &[Place]) -> String {
+    let mut out = String::new();
+    for place in places.iter().filter(|place| !place::is_plain(place)) {
+        out.push_str(&format!("\n{}\n", place.address));
+        for line in place::long(place) {
+            out.push_str(&format!("  {line}\n"));
+        }
+    }
+    out
 }
 
 fn is_well(registries: &[RegistryReport]) -> bool {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
+use crate::cli::dial::DialArgs;
 use crate::cli::get::feed::{Change, Feed, Wire};
 use crate::cli::item::{self, Form, Item};
 use crate::cli::output::Failure;
@@ -35,7 +36,11 @@ Examples:
   chandler get serviceentries --watch --wire delta
 
   # From another machine, every column
-  chandler get we --server chandler.istio-system:9901 -o wide"
+  chandler get we --server chandler.istio-system:9901 -o wide
+
+  # Over mutual TLS, or with a token
+  chandler get --server chandler:9901 --ca ca.crt --cert tls.crt --key tls.key
+  chandler get --server chandler:9901 --ca ca.crt --token-file token"
 )]
 pub(crate) struct Get {
     /// What to display: any name that kubectl takes (serviceentries, se, workloadentries, we, ...)
@@ -46,6 +51,8 @@ pub(crate) struct Get {
     /// gRPC address of the server
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9901")]
     server: String,
+    #[command(flatten)]
+    dial: DialArgs,
     /// How to ask
     #[arg(long, value_enum, default_value_t)]
     wire: Wire,
@@ -93,7 +100,7 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let mut stop = std::pin::pin!(stop);
     let answered = async {
-        let mut feed = Feed::open(&get.server, get.wire, get.collection).await?;
+        let mut feed = Feed::open(&get.server, &get.dial.read()?, get.wire, get.collection).await?;
         let first = feed.next().await?;
         Ok::<_, Failure>((feed, first))
     };

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::app::{App, Started};
-use crate::cli::ConfigArgs;
+use crate::app::{App, Place, Started};
 use crate::cli::output::{Failure, say};
+use crate::cli::{ConfigArgs, place};
 use crate::pipeline::report::{Questions, RegistryReport};
 use crate::resource::collection::Collection;
+use crate::security::peer::Identity;
+use crate::security::tls::server::Summary;
 use crate::store::StoreReader;
 use crate::telemetry::{REVISION, VERSION};
 
@@ -92,12 +94,14 @@ fn ready_block(started: &Started, registries: &[RegistryReport], through_cargo: 
         out.push_str("  nothing: no registry is configured\n");
     }
     out.push_str("at\n");
-    for address in &started.grpc {
-        out.push_str(&format!("  {:<width$}   {address}\n", "gRPC"));
+    let said =
+        |of: &Place| if place::is_plain(of) { String::new() } else { format!("   {}", place::short(of)) };
+    for grpc in &started.grpc {
+        out.push_str(&format!("  {:<width$}   {}{}\n", "gRPC", grpc.address, said(grpc)));
     }
-    for (what, address, path) in [("telemetry", started.telemetry, "metrics"), ("admin", started.admin, "")] {
-        out.push_str(&format!("  {what:<width$}   http://{address}/{path}\n"));
-    }
+    out.push_str(&format!("  {:<width$}   http://{}/metrics\n", "telemetry", started.telemetry));
+    let (admin, scheme) = (&started.admin, if started.admin.tls.is_some() { "https" } else { "http" });
+    out.push_str(&format!("  {:<width$}   {scheme}://{}/{}\n", "admin", admin.address, said(admin)));
     out.push_str(&format!("\nNext, in a second terminal:\n  {}\n", next_line(started, through_cargo)));
     out
 }
@@ -110,8 +114,11 @@ fn number(n: usize, what: &str) -> String {
 fn next_line(started: &Started, through_cargo: bool) -> String {
     let program = if through_cargo { "cargo run --release --" } else { "chandler" };
     // The first on this machine, else the first.
-    let local = started.grpc.iter().find(|a| a.ip().is_loopback() || a.ip().is_unspecified());
-    let server = match local.or(started.grpc.first()) {
+    let is_local = |p: &&Place| p.address.ip().is_loopback() || p.address.ip().is_unspecified();
+    let local = started.grpc.iter().find(is_local);
+    let place = local.or(started.grpc.first());
+    let tls = place.and_then(|p| p.tls.as_ref()).map(tls_options).unwrap_or_default();
+    let server = match place.map(|p| p.address) {
         Some(address) if address.port() != 9901 || local.is_none() => {
             let host = if local.is_some() { "127.0.0.1".into() } else { address.ip().to_string() };
             let host = if host.contains(':') { format!("[{host}]") } else { host };
@@ -119,18 +126,32 @@ fn next_line(started: &Started, through_cargo: bool) -> String {
         }
         _ => String::new(),
     };
-    format!("{program} get serviceentries{server}")
+    format!("{program} get serviceentries{server}{tls}")
+}
+
+/// Where the certificate has a name, that is hardly the address that is dialled.
+fn tls_options(summary: &Summary) -> String {
+    let host = summary.names.iter().find_map(|name| match name {
+        Identity::Dns(host) if !host.starts_with('*') => Some(host),
+        _ => None,
+    });
+    host.map_or(" --ca FILE".into(), |host| format!(" --ca FILE --server-name {host}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::config::Access;
 
     fn started(listener: &str) -> Started {
+        let place =
+            |address: &str| Place { address: address.parse().unwrap(), tls: None, access: Access::Local };
         Started {
-            grpc: vec![listener.parse().unwrap()],
+            grpc: vec![place(listener)],
             telemetry: "127.0.0.1:9902".parse().unwrap(),
-            admin: "127.0.0.1:9903".parse().unwrap(),
+            admin: place("127.0.0.1:9903"),
         }
     }
 
@@ -170,6 +191,25 @@ Next, in a second terminal:
 "
         );
         assert_eq!(ready_block(&started("127.0.0.1:9901"), &registries(), true), want);
+    }
+
+    #[test]
+    fn tls_and_access_are_said_where_they_are() {
+        let mut started = started("10.1.2.3:9901");
+        let names = [Identity::Dns("*.b".into()), Identity::Dns("a.b".into())];
+        let summary = Summary { names: Arc::new(names), expires: 0, clients: None };
+        started.grpc[0].tls = Some(summary.clone());
+        started.grpc[0].access = Access::Open;
+        started.admin.tls = Some(summary);
+        let block = ready_block(&started, &[], false);
+        let tls = "TLS as *.b, a.b until 1970-01-01, no client certificates";
+        for line in [
+            format!("  gRPC        10.1.2.3:9901   {tls}; open to whoever reaches it\n"),
+            format!("  admin       https://127.0.0.1:9903/   {tls}; whoever is on this machine\n"),
+            "  chandler get serviceentries --server 10.1.2.3:9901 --ca FILE --server-name a.b\n".to_owned(),
+        ] {
+            assert!(block.contains(&line), "{line} in\n{block}");
+        }
     }
 
     #[test]

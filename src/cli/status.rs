@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::admin::rows::{ClientRow, RegistryRow, SyncState, WatchRow, parse_rfc3339};
+use crate::cli::dial::{Dial, DialArgs};
 use crate::cli::item;
 use crate::cli::output::{Failure, colours, say};
 use crate::cli::table::{Cell, Table, Tone};
@@ -31,12 +32,17 @@ Examples:
   chandler status
 
   # Another one, for a script
-  chandler status --admin chandler-0.istio-system:9903 -o json"
+  chandler status --admin chandler-0.istio-system:9903 -o json
+
+  # Over TLS, with a token
+  chandler status --admin chandler-0:9903 --ca ca.crt --token-file token"
 )]
 pub(crate) struct StatusArgs {
     /// Admin address of the server
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9903")]
     admin: String,
+    #[command(flatten)]
+    dial: DialArgs,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: StatusForm,
@@ -54,8 +60,9 @@ pub(crate) enum StatusForm {
 
 /// Asks and prints.
 pub(crate) async fn run(args: &StatusArgs) -> Result<(), Failure> {
-    let registries: Vec<RegistryRow> = ask(&args.admin, "/api/v1/registries").await?;
-    let clients: Vec<ClientRow> = ask(&args.admin, "/api/v1/clients").await?;
+    let dial = args.dial.read()?;
+    let registries: Vec<RegistryRow> = ask(&args.admin, &dial, "/api/v1/registries").await?;
+    let clients: Vec<ClientRow> = ask(&args.admin, &dial, "/api/v1/clients").await?;
     let text = match args.output {
         StatusForm::Json => item::pretty(&json!({"registries": registries, "clients": clients})),
         StatusForm::Table => tables(&registries, &clients, SystemTime::now(), colours()),
@@ -69,8 +76,8 @@ fn is_well(registries: &[RegistryRow], clients: &[ClientRow]) -> bool {
     registries.iter().all(|r| r.up && r.complete) && !clients.iter().any(nack)
 }
 
-async fn ask<T: DeserializeOwned>(server: &str, path: &str) -> Result<T, Failure> {
-    let (status, body) = http::get(server, path).await.map_err(Failure::Found)?;
+async fn ask<T: DeserializeOwned>(server: &str, dial: &Dial, path: &str) -> Result<T, Failure> {
+    let (status, body) = http::get(server, dial, path).await.map_err(Failure::Found)?;
     if !status.is_success() {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let words =
@@ -351,7 +358,8 @@ istiod-1.istio-system   10.0.0.1:5000   xds    120m    SYNCED   NOT SENT   1 SYN
             let _read = socket.read(&mut [0; 1024]).await.unwrap();
             socket.write_all(answer.as_bytes()).await.unwrap();
         };
-        tokio::join!(ask(&address, "/api/v1/registries"), server).0
+        let dial = DialArgs::default().read().unwrap();
+        tokio::join!(ask(&address, &dial, "/api/v1/registries"), server).0
     }
 
     #[tokio::test]

@@ -1,10 +1,11 @@
 //! `telemetry` (health and metrics, nothing secret) and `admin` (the API).
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::listen::{self, Access, WithSocket};
+use super::listen::{self, Entrance, WithSocket};
 use crate::yaml::fields::Fields;
 
 /// Health and metrics.
@@ -19,8 +20,8 @@ pub struct Telemetry {
 pub struct Admin {
     /// Where.
     pub listen: SocketAddr,
-    /// Who may come.
-    pub access: Access,
+    /// TLS, and who may come.
+    pub entrance: Entrance,
 }
 
 const TELEMETRY: &str = "127.0.0.1:9902";
@@ -42,14 +43,14 @@ impl Telemetry {
 }
 
 impl Admin {
-    pub(super) fn decode(mut f: Fields<'_, '_>) -> WithSocket<Self> {
+    pub(super) fn decode(mut f: Fields<'_, '_>, base: &Path) -> WithSocket<Self> {
         let socket = listen::address(&mut f, "listen", "admin", ADMIN);
-        let access = listen::access(&mut f, socket);
-        let value = Self { listen: socket.map_or(NO_ADDRESS, |s| s.address), access };
+        let entrance = listen::entrance(&mut f, socket, base);
+        let value = Self { listen: socket.map_or(NO_ADDRESS, |s| s.address), entrance };
         WithSocket { value, socket }
     }
 
     pub(super) fn shown(&self) -> Value {
-        listen::shown("listen", self.listen, self.access)
+        listen::shown("listen", self.listen, &self.entrance)
     }
 }

@@ -1,19 +1,36 @@
-//! Addresses to listen on, and who may come: the rules that all listeners share.
+//! Addresses to listen on, TLS, and who may come: the rules that all listeners share.
+
+mod access;
+mod tls;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::security::access::{Condition, Rule};
+use crate::security::tls::server::ServerFiles;
 use crate::yaml::fields::{Fields, Findings};
-use crate::yaml::{Entry, Fault, Node, Position, Value as Yaml};
+use crate::yaml::{Fault, Node, Position};
 
 /// Who may speak to a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
     /// Nothing is said, and nothing need be: only this machine reaches loopback.
     Local,
     /// `access: open`: whoever reaches it, said on purpose.
     Open,
+    /// Whom the first rule that knows him lets in. Never empty.
+    Rules(Vec<Rule>),
+}
+
+/// How one gets in: what is spoken, and who may come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entrance {
+    /// `None`: plaintext.
+    pub tls: Option<ServerFiles>,
+    /// Who may come.
+    pub access: Access,
 }
 
 /// A socket somebody wants, for telling two of them apart.
@@ -51,15 +68,20 @@ pub(super) fn read_socket(node: &Node, what: &'static str) -> Result<Socket, Fau
     Ok(Socket { at: node.at, what, address: read_address(node)? })
 }
 
-/// Reads `access` beside an address; off loopback it must be there.
-pub(super) fn access(f: &mut Fields<'_, '_>, socket: Option<Socket>) -> Access {
-    let entry = f.entry("access");
-    if let Some(entry) = entry {
-        return f.findings().note(read_access(entry)).unwrap_or(Access::Open);
+/// Reads `tls` and `access` beside an address.
+pub(super) fn entrance(f: &mut Fields<'_, '_>, socket: Option<Socket>, base: &Path) -> Entrance {
+    Entrance { tls: tls::read(f.section("tls"), base), access: access(f, socket, base) }
+}
+
+/// Reads `access`; off loopback it must be there.
+fn access(f: &mut Fields<'_, '_>, socket: Option<Socket>, base: &Path) -> Access {
+    if let Some(entry) = f.entry("access") {
+        return access::read(f, entry, base);
     }
     if let Some(socket) = socket.filter(|s| !s.address.ip().to_canonical().is_loopback()) {
         let words = format!(
-            "{} can be reached from other machines: write `access: open` beside it to let in whoever reaches it, or listen on 127.0.0.1",
+            "{} can be reached from other machines: write rules of `access` beside it, or `access: open` to let in whoever \
+             reaches it, or listen on 127.0.0.1",
             socket.address
         );
         f.findings().push(Fault::new(socket.at, words));
@@ -84,11 +106,53 @@ pub(super) fn check_distinct<'a>(sockets: impl Iterator<Item = &'a Socket>, find
     }
 }
 
-/// `listen` and, if it was said, `access`.
-pub(super) fn shown(key: &str, address: SocketAddr, access: Access) -> Value {
-    match access {
-        Access::Local => json!({ key: address.to_string() }),
-        Access::Open => json!({ key: address.to_string(), "access": "open" }),
+/// The address under `key` and, as far as they were said, `tls` and `access`.
+pub(super) fn shown(key: &str, address: SocketAddr, entrance: &Entrance) -> Value {
+    let mut shown = json!({ key: address.to_string() });
+    let Some(map) = shown.as_object_mut() else { return shown };
+    if let Some(files) = &entrance.tls {
+        map.insert("tls".into(), tls::shown(files));
+    }
+    match &entrance.access {
+        Access::Local => {}
+        Access::Open => drop(map.insert("access".into(), json!("open"))),
+        Access::Rules(rules) => drop(map.insert("access".into(), access::shown(rules))),
+    }
+    shown
+}
+
+impl Entrance {
+    /// What is right and hardly meant, in words; `address`: where it is.
+    #[must_use]
+    pub fn doubts(&self, address: SocketAddr) -> Vec<String> {
+        let Access::Rules(rules) = &self.access else { return Vec::new() };
+        let mut doubts = Vec::new();
+        let has = |wanted: fn(&Condition) -> bool| {
+            rules.iter().any(|rule| matches!(rule, Rule::Grant { from, .. } if from.iter().any(wanted)))
+        };
+        let lists = rules.iter().any(|rule| matches!(rule, Rule::AccessList(_)));
+        let certificates = lists
+            || has(|c| matches!(c, Condition::Spiffe(_) | Condition::Dns(_) | Condition::AnyCertificate));
+        if certificates && self.tls.as_ref().is_none_or(|tls| tls.clients.is_none()) {
+            doubts.push("rules ask for certificates, and without `tls.clientCaFile` nobody shows one".into());
+        }
+        let tokens = has(|c| matches!(c, Condition::TokenFile(_)));
+        if tokens && self.tls.is_none() && !address.ip().to_canonical().is_loopback() {
+            doubts.push("tokens travel without TLS: whoever listens on the way can use them".into());
+        }
+        let all = |rule: &Rule| matches!(rule, Rule::Grant { from, .. } if *from == [Condition::AnyPeer]);
+        if let Some(first) = rules.iter().position(all).filter(|first| first + 1 < rules.len()) {
+            doubts.push(format!("rule {} is about everybody: those after it decide nothing", first + 1));
+        }
+        doubts
+    }
+}
+
+/// Reads a path, relative to `base`.
+fn path(node: &Node, base: &Path) -> Result<PathBuf, Fault> {
+    match node.text()? {
+        "" => Err(node.fault("must not be empty: write the path of a file")),
+        text => Ok(base.join(text)),
     }
 }
 
@@ -111,13 +175,4 @@ fn read_address(node: &Node) -> Result<SocketAddr, Fault> {
         };
         Fault { message: format!("{}: did you mean `{instead}`?", fault.message), ..fault }
     })
-}
-
-fn read_access(entry: &Entry) -> Result<Access, Fault> {
-    match &entry.value.value {
-        Yaml::List(_) => {
-            Err(entry.value.fault("access rules are not available in this version: only `open` is"))
-        }
-        _ => entry.value.choice(&[("open", Access::Open)]),
-    }
 }

@@ -33,8 +33,14 @@ pub enum Fate {
 /// Settings that take effect while the process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Setting {
+    /// `tls` and `access` of `server.listeners`: for connections and streams to come.
+    Listeners,
+    /// `tls` and `access` of `admin`: for connections and requests to come.
+    Admin,
     /// `server.limits`: for connections to come.
     Limits,
+    /// `server.mcp.dial`: who is not named any more is left, who is new is dialled.
+    Dial,
     /// `mesh`.
     Mesh,
     /// `guard`.
@@ -81,7 +87,10 @@ impl fmt::Display for Plan {
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Listeners => "server.listeners",
+            Self::Admin => "admin",
             Self::Limits => "server.limits",
+            Self::Dial => "server.mcp.dial",
             Self::Mesh => "mesh",
             Self::Guard => "guard",
             Self::Push => "push",
@@ -106,7 +115,7 @@ impl Config {
     /// What it takes to get from here to `new`.
     ///
     /// # Errors
-    /// `new` listens elsewhere: then nothing of it may take effect.
+    /// `new` listens elsewhere, or on its listeners in another order: then nothing of it may take effect.
     pub fn changes(&self, new: &Self) -> Result<Plan, RestartNeeded> {
         let reasons = self.unchangeable(new);
         if !reasons.is_empty() {
@@ -130,7 +139,10 @@ impl Config {
 
     fn settings_that_differ(&self, new: &Self) -> BTreeSet<Setting> {
         [
+            (Setting::Listeners, self.server.listeners != new.server.listeners),
+            (Setting::Admin, self.admin != new.admin),
             (Setting::Limits, self.server.limits != new.server.limits),
+            (Setting::Dial, self.server.dial != new.server.dial),
             (Setting::Mesh, self.mesh != new.mesh),
             (Setting::Guard, self.guard != new.guard),
             (Setting::Push, self.push != new.push),
@@ -143,9 +155,9 @@ impl Config {
     fn unchangeable(&self, new: &Self) -> Vec<String> {
         let (old_shown, new_shown) = (self.shown(), new.shown());
         [
-            ("/server/listeners", "server.listeners", self.server.listeners != new.server.listeners),
+            ("/server/listeners", "server.listeners", !self.server.listens_like(&new.server)),
             ("/telemetry", "telemetry", self.telemetry != new.telemetry),
-            ("/admin", "admin", self.admin != new.admin),
+            ("/admin", "admin", self.admin.listen != new.admin.listen),
         ]
         .into_iter()
         .filter(|(_, _, differs)| *differs)

@@ -1,11 +1,14 @@
 //! `server`: where Istio pulls, and what one peer may send.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::dial;
 use super::limits;
-use super::listen::{self, Access, Socket};
+use super::listen::{self, Access, Entrance, Socket};
+use crate::delivery::Sink;
 use crate::limit::Limits;
 use crate::yaml::fields::Fields;
 
@@ -16,6 +19,8 @@ pub struct Server {
     pub listeners: Vec<Listener>,
     /// How much one peer may take.
     pub limits: Limits,
+    /// Control planes that we dial. Each address once.
+    pub dial: Vec<Sink>,
 }
 
 /// A socket on which every wire is spoken.
@@ -23,8 +28,8 @@ pub struct Server {
 pub struct Listener {
     /// Port 0: the system chooses one.
     pub address: SocketAddr,
-    /// Who may come.
-    pub access: Access,
+    /// TLS, and who may come.
+    pub entrance: Entrance,
 }
 
 /// Beside telemetry and admin, and no port of Istio's.
@@ -37,43 +42,51 @@ pub(super) struct Decoded {
 }
 
 impl Server {
-    pub(super) fn decode(mut f: Fields<'_, '_>) -> Decoded {
-        f.later(&["mcp"]);
+    pub(super) fn decode(mut f: Fields<'_, '_>, base: &Path) -> Decoded {
         let found: Vec<(Listener, Socket)> = match f.entry("listeners").map(|e| &e.value) {
             Some(node) if node.list().is_some_and(<[_]>::is_empty) => {
                 f.findings()
                     .push(node.fault("no listener: leave `listeners` out to listen on 127.0.0.1:9901"));
                 Vec::new()
             }
-            Some(_) => f.sections("listeners").into_iter().flatten().filter_map(Listener::decode).collect(),
+            Some(_) => {
+                let sections = f.sections("listeners").unwrap_or_default();
+                sections.into_iter().filter_map(|section| Listener::decode(section, base)).collect()
+            }
             None => Listener::default_one().into_iter().collect(),
         };
         let limits = limits::decode(f.section("limits"));
+        let dial = dial::decode(f.section("mcp"), base);
         let (listeners, sockets) = found.into_iter().unzip();
-        Decoded { value: Self { listeners, limits }, sockets }
+        Decoded { value: Self { listeners, limits, dial }, sockets }
+    }
+
+    /// Whether both have the same addresses in the same order.
+    pub(super) fn listens_like(&self, other: &Self) -> bool {
+        let addresses = |server: &Self| server.listeners.iter().map(|l| l.address).collect::<Vec<_>>();
+        addresses(self) == addresses(other)
     }
 
     pub(super) fn shown(&self) -> Value {
         let listeners: Vec<Value> =
-            self.listeners.iter().map(|l| listen::shown("address", l.address, l.access)).collect();
-        json!({ "listeners": listeners, "limits": limits::shown(&self.limits) })
+            self.listeners.iter().map(|l| listen::shown("address", l.address, &l.entrance)).collect();
+        json!({ "listeners": listeners, "limits": limits::shown(&self.limits), "mcp": dial::shown(&self.dial) })
     }
 }
 
 impl Listener {
-    fn decode(mut f: Fields<'_, '_>) -> Option<(Self, Socket)> {
-        f.later(&["tls"]);
+    fn decode(mut f: Fields<'_, '_>, base: &Path) -> Option<(Self, Socket)> {
         if f.is_void() {
             return None;
         }
         let socket = f.need("address", |n| listen::read_socket(n, "server"));
-        let access = listen::access(&mut f, socket);
-        socket.map(|s| (Self { address: s.address, access }, s))
+        let entrance = listen::entrance(&mut f, socket, base);
+        socket.map(|s| (Self { address: s.address, entrance }, s))
     }
 
     fn default_one() -> Option<(Self, Socket)> {
         let address = DEFAULT_ADDRESS.parse().ok()?;
         let socket = Socket { at: crate::yaml::Position::NOWHERE, what: "server, by default", address };
-        Some((Self { address, access: Access::Local }, socket))
+        Some((Self { address, entrance: Entrance { tls: None, access: Access::Local } }, socket))
     }
 }

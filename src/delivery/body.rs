@@ -23,6 +23,10 @@ use tonic::codec::{BufferSettings, DecodeBuf, Decoder};
 /// In front of every gRPC message: a flag for compression (we never do) and the length, 4 bytes, big end first.
 const HEADER: usize = 5;
 
+/// The most that is handed to the connection at a time, so that it can be told whether the client reads: a block, unless
+/// that is one large resource.
+const PIECE: usize = 256 << 10;
+
 /// One message, ready to be sent.
 #[derive(Debug)]
 pub struct Frames {
@@ -74,6 +78,11 @@ impl Head {
 }
 
 impl Frames {
+    /// The whole message in one piece; copies what is shared, so for small ones.
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.buffers.iter().flatten().copied().collect::<Vec<u8>>().into()
+    }
+
     /// How many bytes it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -172,7 +181,7 @@ impl Outlet {
 pub(super) struct PushBody {
     inbox: mpsc::Receiver<Parcel>,
     current: VecDeque<Bytes>,
-    /// Given back when `current` is empty.
+    /// Given back when all of it is taken.
     room: Option<OwnedSemaphorePermit>,
     moved: Arc<Moved>,
     ended: bool,
@@ -184,6 +193,14 @@ impl PushBody {
         let moved = Arc::new(Moved::new());
         let outlet = Outlet { out, room: Arc::new(Semaphore::new(1)), moved: Arc::clone(&moved) };
         (outlet, Self { inbox, current: VecDeque::new(), room: None, moved, ended: false })
+    }
+}
+
+impl PushBody {
+    /// What is sent next of the message.
+    fn next_piece(&mut self) -> Option<Bytes> {
+        let first = self.current.front_mut()?;
+        if first.len() > PIECE { Some(first.split_to(PIECE)) } else { self.current.pop_front() }
     }
 }
 
@@ -199,13 +216,12 @@ impl Body for PushBody {
             return Poll::Ready(None);
         }
         loop {
-            if let Some(buffer) = self.current.pop_front() {
+            if let Some(piece) = self.next_piece() {
                 self.moved.now();
-                if self.current.is_empty() {
-                    self.room = None;
-                }
-                return Poll::Ready(Some(Ok(Frame::data(buffer))));
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
+            // Asked for more: the connection has put what it took into its own queue.
+            self.room = None;
             let status = match ready!(self.inbox.poll_recv(cx)) {
                 Some(Parcel::Message(message, room)) => {
                     self.current = message.buffers;
@@ -284,6 +300,7 @@ mod tests {
             assert!(tokio::time::timeout(Duration::from_secs(59), outlet.stalled(LIMIT)).await.is_err());
             body.frame().await.unwrap().unwrap();
         }
+        assert!(futures_util::poll!(std::pin::pin!(body.frame())).is_pending());
         let all_taken = tokio::time::timeout(Duration::from_secs(3600), outlet.stalled(LIMIT)).await;
         assert!(all_taken.is_err());
         outlet.send(three(), outlet.room().await);
@@ -291,6 +308,26 @@ mod tests {
         let start = Instant::now();
         outlet.stalled(LIMIT).await;
         assert_eq!(start.elapsed().as_secs(), 60);
+    }
+
+    #[tokio::test]
+    async fn a_message_goes_out_in_pieces_and_there_is_room_after_the_last() {
+        let (outlet, mut body) = PushBody::channel();
+        let block = Bytes::from(vec![1; 2 * PIECE + 1]);
+        let message = Head::new().followed_by(std::iter::once(block)).unwrap();
+        outlet.send(message, outlet.room().await);
+        let mut sizes = Vec::new();
+        for _ in 0..4 {
+            assert!(futures_util::poll!(std::pin::pin!(outlet.room())).is_pending());
+            sizes.push(body.frame().await.unwrap().unwrap().into_data().unwrap().len());
+        }
+        assert_eq!(sizes, [HEADER, PIECE, PIECE, 1]);
+        assert!(
+            futures_util::poll!(std::pin::pin!(outlet.room())).is_pending(),
+            "the last is not queued yet"
+        );
+        assert!(futures_util::poll!(std::pin::pin!(body.frame())).is_pending());
+        drop(outlet.room().await);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,8 @@
 //! The same counts under the names that Galley gave them, so that its dashboards go on working.
 //!
-//! As Galley 1.5 has them, with `component="galley"`, which its dashboards select. Left out on purpose: the label `error`
-//! (a text, and so without bound) and `istio_mcp_reconnections` (which counts what a client does). Message sizes are those
-//! of responses, as in 1.4.5 to 1.4.10: it is they that do not fit through a Pilot's limit. All wires count.
+//! As Galley 1.5 has them, with `component="galley"`, which its dashboards select. Left out on purpose: the label `error`,
+//! a text and so without bound. Message sizes are those of responses, as in 1.4.5 to 1.4.10: it is they that do not fit
+//! through a Pilot's limit. All wires count, and a collection has its legacy name on each of them.
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -58,6 +58,8 @@ pub(super) struct Galley {
     nacks: Family<OfRefusal, Counter>,
     send_failures: Family<OfFailure, Counter>,
     recv_failures: Family<OfFailure, Counter>,
+    /// A gauge that never falls: a counter's name would get a suffix that Galley's has not.
+    reconnections: Family<Component, Gauge>,
 }
 
 /// Four fifths of what people set as a limit: 256 KiB to 16 MiB.
@@ -74,6 +76,7 @@ impl Default for Galley {
             nacks: Family::default(),
             send_failures: Family::default(),
             recv_failures: Family::default(),
+            reconnections: Family::default(),
         }
     }
 }
@@ -90,6 +93,8 @@ impl Galley {
         registry.register("istio_mcp_send_failures", help, self.send_failures.clone());
         let help = "Streams on which receiving failed";
         registry.register("istio_mcp_recv_failures", help, self.recv_failures.clone());
+        let help = "Streams that were opened by dialling a control plane";
+        registry.register("istio_mcp_reconnections", help, self.reconnections.clone());
         // So that it is 0 and not absent before the first client comes.
         drop(self.clients.get_or_create(&Component { component: GALLEY }));
     }
@@ -100,6 +105,10 @@ impl Galley {
 
     pub(super) fn closed(&self) {
         self.clients.get_or_create(&Component { component: GALLEY }).dec();
+    }
+
+    pub(super) fn dialled(&self) {
+        self.reconnections.get_or_create(&Component { component: GALLEY }).inc();
     }
 
     pub(super) fn sent(&self, collection: &'static str, bytes: usize) {
@@ -162,6 +171,7 @@ mod tests {
         let (galley, mut registry) = (Galley::default(), Registry::default());
         galley.register(&mut registry);
         galley.opened();
+        galley.dialled();
         galley.sent("serviceentries", 300 << 10);
         galley.acknowledged("serviceentries");
         galley.refused("serviceentries", 3);
@@ -180,6 +190,7 @@ mod tests {
             "istio_mcp_request_nacks_total{component=\"galley\",collection=\"serviceentries\",code=\"Unknown\"} 1",
             "istio_mcp_send_failures_total{component=\"galley\",code=\"14\"} 1",
             "istio_mcp_recv_failures_total{component=\"galley\",code=\"1\"} 1",
+            "istio_mcp_reconnections{component=\"galley\"} 1",
             "# TYPE istio_mcp_clients_total gauge",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");

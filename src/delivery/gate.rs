@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tonic::Status;
 
+use crate::delivery::body::PushBody;
 use crate::delivery::grants;
 use crate::delivery::held::{HeldBody, MOST_HELD};
 use crate::delivery::line::Origin;
@@ -121,20 +122,33 @@ impl Gate {
         Ok(Admitted { in_force, seat, throttle })
     }
 
+    /// Counts a stream that is refused, and says so seldom.
+    pub(super) fn note(&self, deps: &Deps, reason: Reason, peer: &Peer, wire: &str, why: &str) {
+        deps.metrics.refused_stream(reason);
+        let line = self.lines.iter().find(|(of, _)| *of == reason && reason != Reason::Draining);
+        if let Some(left_out) = line.and_then(|(_, line)| line.turn()) {
+            let identity = peer.identities.first().map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(peer = %peer.address, identity, wire, left_out, "a stream was refused: {why}");
+        }
+    }
+
+    /// What a stream is given that we have dialled ourselves: it takes a place like any other, or says why there is none.
+    pub(super) fn admit_dialled(&self, peer: &Peer) -> Result<(Arc<InForce>, Seat, Throttle), String> {
+        let in_force = self.in_force();
+        let limits = &in_force.settings.limits;
+        let seat = self.seats.take(limits, peer);
+        let seat = seat.map_err(|full| Refused::Full(full).status().message().to_owned())?;
+        let throttle = Throttle::new(limits.requests, None, PeerKey::of(peer));
+        Ok((in_force, seat, throttle))
+    }
+
     /// The answer to a stream that is refused.
     fn turn_away(&self, deps: &Deps, refused: &Refused, peer: &Peer, wire: &str) -> HttpResponse {
-        let (reason, status) = (refused.reason(), refused.status());
-        deps.metrics.refused_stream(reason);
+        let status = refused.status();
         if let Some(limit) = refused.limit() {
             deps.metrics.reached(limit);
         }
-        let line = self.lines.iter().find(|(of, _)| *of == reason);
-        if let Some(left_out) = line.filter(|_| reason != Reason::Draining).and_then(|(_, line)| line.turn())
-        {
-            let identity = peer.identities.first().map(ToString::to_string).unwrap_or_default();
-            let (peer, why) = (peer.address, status.message());
-            tracing::warn!(%peer, identity, wire, left_out, "a stream was refused: {why}");
-        }
+        self.note(deps, refused.reason(), peer, wire, status.message());
         match Arc::clone(&self.held).try_acquire_owned() {
             Ok(place) => grpc(tonic::body::Body::new(HeldBody::new(status, place))),
             Err(_) => status.into_http(),
@@ -190,7 +204,8 @@ pub(super) fn open<P: Protocol>(deps: &Deps, request: HttpRequest) -> HttpRespon
         Ok(Admitted { in_force, seat, throttle }) => {
             let settings = &in_force.settings;
             let requests = stream::requests::<P>(request.into_body(), settings);
-            let (stream, push) = Stream::<P>::new(deps, settings, requests, peer, throttle);
+            let (outlet, push) = PushBody::channel();
+            let stream = Stream::<P>::new(deps, settings, requests, outlet, peer, throttle);
             deps.tasks.spawn(stream.serve(seat, line.share()));
             grpc(tonic::body::Body::new(push))
         }

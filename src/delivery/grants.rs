@@ -32,6 +32,11 @@ impl Grants {
         Self { access, peer, barred: BTreeSet::new() }
     }
 
+    /// Whose they are.
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
     /// Whether the stream may go on: `collection` is asked for, or about to be answered, as it is in `snapshot`.
     pub(super) fn may_read(&mut self, collection: Collection, snapshot: &Snapshot) -> Result<(), Status> {
         match self.access.authorize(&self.peer, collection) {

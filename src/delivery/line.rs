@@ -39,6 +39,11 @@ impl Line {
         self.shared.well.fetch_add(1, Ordering::SeqCst);
         Share(self.clone())
     }
+
+    /// Returns when the connection is to be cut, for who holds it.
+    pub(super) async fn severed(&self) {
+        self.shared.cut.cancelled().await;
+    }
 }
 
 impl Share {

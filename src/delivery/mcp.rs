@@ -13,6 +13,7 @@ use tonic::server::NamedService;
 
 use crate::delivery::ads;
 use crate::delivery::body::{Frames, Head, TooLarge};
+use crate::delivery::oversize;
 use crate::delivery::{Deps, HttpRequest, HttpResponse, Protocol, StreamSettings, open};
 use crate::proto::mcp::RequestResources;
 use crate::resource::legacy;
@@ -66,6 +67,7 @@ pub(super) struct Mcp;
 impl Protocol for Mcp {
     type In = RequestResources;
     const WIRE: &'static str = "mcp";
+    const RECEIVES: usize = oversize::RECEIVED;
 
     fn session(settings: &StreamSettings) -> Session {
         Session::legacy(settings.limits.unknown_collections, settings.oldest_pilot)

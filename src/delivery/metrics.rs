@@ -9,9 +9,11 @@ use prometheus_client::registry::Registry;
 use tonic::Code;
 
 use crate::delivery::galley::Galley;
+use crate::delivery::oversize::LegacyMetrics;
+use crate::resource::legacy;
 use crate::session::message::Target;
 
-/// Why a stream was refused.
+/// Why a stream was refused, or ended because of what its peer may not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Reason {
     Draining,
@@ -142,6 +144,7 @@ pub struct DeliveryMetrics {
     streams_refused: Family<OfReason, Counter>,
     limits_reached: Family<OfLimit, Counter>,
     galley: Galley,
+    legacy: LegacyMetrics,
 }
 
 /// 1 ms to 65 s: from a local acknowledgement to an istiod that takes in everything.
@@ -162,6 +165,7 @@ impl DeliveryMetrics {
             streams_refused: Family::default(),
             limits_reached: Family::default(),
             galley: Galley::default(),
+            legacy: LegacyMetrics::default(),
         };
         registry.register("requests", "Requests received", metrics.requests.clone());
         registry.register("pushes", "Responses handed to a connection", metrics.pushes.clone());
@@ -169,11 +173,12 @@ impl DeliveryMetrics {
         registry.register("nacks", "Responses that a client refused", metrics.nacks.clone());
         let help = "From a response to its acknowledgement: for istiod, until it has applied all of it";
         registry.register("push_ack_seconds", help, metrics.push_ack.clone());
-        let help = "Streams that were not opened";
+        let help = "Streams that were not opened, or ended for what they asked: by reason";
         registry.register("streams_refused", help, metrics.streams_refused.clone());
         let help = "How often something was refused, slowed down or ended by a limit, by its name in the configuration";
         registry.register("limits_reached", help, metrics.limits_reached.clone());
         metrics.start_at_zero();
+        metrics.legacy.register(registry);
         metrics
     }
 
@@ -194,6 +199,11 @@ impl DeliveryMetrics {
         }
     }
 
+    /// What is counted of the legacy wires alone.
+    pub(super) fn legacy(&self) -> &LegacyMetrics {
+        &self.legacy
+    }
+
     pub(super) fn opened(&self) {
         self.galley.opened();
     }
@@ -208,6 +218,11 @@ impl DeliveryMetrics {
 
     pub(super) fn reached(&self, limit: Limit) {
         self.limits_reached.get_or_create(&OfLimit { limit }).inc();
+    }
+
+    /// A stream is open that we have dialled.
+    pub(super) fn dialled(&self) {
+        self.galley.dialled();
     }
 
     /// A response did not reach its client.
@@ -227,18 +242,18 @@ impl DeliveryMetrics {
     pub(super) fn pushed(&self, wire: &'static str, target: Target, bytes: usize) {
         self.pushes.get_or_create(&WireAndKind { wire, collection: label(target) }).inc();
         self.push_bytes.get_or_create(&Wire { wire }).inc_by(bytes as u64);
-        self.galley.sent(label(target), bytes);
+        self.galley.sent(galley_label(target), bytes);
     }
 
     pub(super) fn acknowledged(&self, target: Target, seconds: f64) {
         self.push_ack.get_or_create(&Kind { collection: label(target) }).observe(seconds);
-        self.galley.acknowledged(label(target));
+        self.galley.acknowledged(galley_label(target));
     }
 
     /// `code`: what the client wrote.
     pub(super) fn refused(&self, target: Target, code: i32) {
         self.nacks.get_or_create(&Kind { collection: label(target) }).inc();
-        self.galley.refused(label(target), code);
+        self.galley.refused(galley_label(target), code);
     }
 }
 
@@ -246,5 +261,39 @@ fn label(target: Target) -> &'static str {
     match target {
         Target::Known(collection) => collection.plural(),
         Target::Empty | Target::Unknown | Target::Silent => "unknown",
+    }
+}
+
+/// Galley's name of a collection; kinds that it did not know, by ours.
+fn galley_label(target: Target) -> &'static str {
+    match target {
+        Target::Known(collection) => legacy::name_of(collection).unwrap_or(collection.plural()),
+        Target::Empty | Target::Unknown | Target::Silent => label(target),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::collection::Collection;
+
+    #[test]
+    fn galley_is_quoted_and_nothing_that_a_client_says_becomes_a_label() {
+        let entries = Target::Known(Collection::ServiceEntry);
+        assert_eq!(label(entries), "serviceentries");
+        assert_eq!(galley_label(entries), "istio/networking/v1alpha3/serviceentries");
+        assert_eq!(galley_label(Target::Known(Collection::WasmPlugin)), "wasmplugins");
+        assert_eq!((label(Target::Unknown), galley_label(Target::Unknown)), ("unknown", "unknown"));
+    }
+
+    #[test]
+    fn every_reason_and_every_limit_is_there_before_it_is_met() {
+        let mut registry = Registry::default();
+        let _metrics = DeliveryMetrics::new(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let rows = |family: &str| text.lines().filter(|l| l.starts_with(family) && l.ends_with(" 0")).count();
+        assert_eq!(rows("streams_refused_total{"), Reason::ALL.len());
+        assert_eq!(rows("limits_reached_total{"), Limit::ALL.len());
     }
 }

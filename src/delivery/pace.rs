@@ -16,16 +16,24 @@ const SETTLE: Duration = Duration::from_millis(100);
 pub(super) struct Pace {
     interval: Duration,
     until: Option<Instant>,
+    /// Until when nothing beyond so many bytes may go: the client was cut off by that before.
+    held: Option<(Instant, usize)>,
 }
 
 impl Pace {
     pub(super) fn new(interval: Duration) -> Self {
-        Self { interval, until: None }
+        Self { interval, until: None, held: None }
+    }
+
+    /// Holds back what is larger than `bytes`, for `pause`.
+    pub(super) fn hold(&mut self, bytes: usize, pause: Duration) {
+        self.held = Some((Instant::now() + pause, bytes));
     }
 
     /// The largest response that may go now, in bytes.
     pub(super) fn largest(&self) -> usize {
-        if self.until.is_some() { LARGE } else { usize::MAX }
+        let held = self.held.map_or(usize::MAX, |(_, bytes)| bytes);
+        if self.until.is_some() { LARGE.min(held) } else { held }
     }
 
     pub(super) fn sent(&mut self, bytes: usize) {
@@ -40,16 +48,19 @@ impl Pace {
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        self.until.is_some()
+        self.until.is_some() || self.held.is_some()
     }
 
-    /// Returns when a pause ends; never, while there is none.
+    /// Returns when one of the pauses ends; never, while there is none.
     pub(super) async fn over(&mut self) {
-        match self.until {
+        let held = self.held.map(|(until, _)| until);
+        match self.until.into_iter().chain(held).min() {
             Some(until) => sleep_until(until).await,
             None => std::future::pending().await,
         }
-        self.until = None;
+        let now = Instant::now();
+        self.until.take_if(|until| *until <= now);
+        self.held.take_if(|(until, _)| *until <= now);
     }
 }
 
@@ -67,5 +78,20 @@ mod tests {
         let before = Instant::now();
         pace.over().await;
         assert_eq!((before.elapsed().as_millis() / 10, pace.largest()), (50, usize::MAX));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_back_goes_after_its_pause_and_the_rest_at_once() {
+        let mut pace = Pace::new(Duration::from_millis(500));
+        pace.hold(4 << 20, Duration::from_secs(2));
+        assert_eq!(pace.largest(), 4 << 20);
+        pace.sent(LARGE + 1);
+        assert_eq!(pace.largest(), LARGE);
+        pace.over().await;
+        assert_eq!(pace.largest(), 4 << 20);
+        let before = Instant::now();
+        pace.over().await;
+        assert_eq!((before.elapsed().as_millis() / 10, pace.largest()), (150, usize::MAX));
+        assert!(!pace.is_waiting());
     }
 }

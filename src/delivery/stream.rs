@@ -4,23 +4,27 @@
 //! that is not read from stops writing, and its acknowledgements are what lets us go on), and it makes a response only
 //! once the one before it has been handed to the connection: a client that never reads costs one message, and that is
 //! shared. Requests that are there already are read before anything is answered: what a control plane asks for first
-//! comes in one go, and may decide how all of it is answered.
+//! comes in one go, and may decide how all of it is answered. A stream that is ended with an error has lived about a second
+//! at least: Pilot 1.6 to 1.8 comes back at once, thousands of times a second.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status, Streaming};
 
-use crate::delivery::body::{Outlet, PushBody, RequestDecoder};
+use crate::delivery::body::{Outlet, RequestDecoder};
 use crate::delivery::client::Client;
 use crate::delivery::grants::Grants;
+use crate::delivery::held::HOLD;
 use crate::delivery::line::Share;
-use crate::delivery::metrics::Limit;
+use crate::delivery::metrics::{Limit, Reason};
+use crate::delivery::oversize::Load;
 use crate::delivery::pace::Pace;
 use crate::delivery::patience::{Overdue, Patience};
 use crate::delivery::{Deps, Protocol, StreamSettings};
-use crate::limit::{Charged, EXCESS, Limits, Seat, Throttle};
+use crate::limit::{Charged, EXCESS, Limits, PeerKey, Seat, Throttle};
 use crate::resource::snapshot::Snapshot;
 use crate::runtime::shutdown::Shutdown;
 use crate::security::peer::Peer;
@@ -39,7 +43,9 @@ pub(super) struct Stream<P: Protocol> {
     throttle: Throttle,
     patience: Patience,
     pace: Pace,
+    load: Load,
     limits: Limits,
+    opened: Instant,
     deps: Deps,
 }
 
@@ -60,19 +66,33 @@ pub(super) fn requests<P: Protocol>(body: tonic::body::Body, settings: &StreamSe
     Streaming::new_request(RequestDecoder::<P::In>::default(), body, None, limit)
 }
 
+/// The same where we have dialled, and it comes as an answer.
+pub(super) fn answers<P: Protocol>(
+    response: http::Response<tonic::body::Body>,
+    settings: &StreamSettings,
+) -> Streaming<P::In> {
+    let (limit, code) = (Some(settings.limits.message_size), response.status());
+    Streaming::new_response(RequestDecoder::<P::In>::default(), response.into_body(), code, None, limit)
+}
+
 impl<P: Protocol> Stream<P> {
-    /// A stream, and the body that carries what it says.
+    /// A stream that says into `outlet` what it has to say.
     pub(super) fn new(
         deps: &Deps,
         settings: &StreamSettings,
         requests: Streaming<P::In>,
+        outlet: Outlet,
         peer: Peer,
         throttle: Throttle,
-    ) -> (Self, PushBody) {
-        let (outlet, push) = PushBody::channel();
+    ) -> Self {
         let (status, metrics) = (Arc::clone(&deps.status), Arc::clone(&deps.metrics));
         let limits = settings.limits;
-        let stream = Self {
+        let mut pace = Pace::new(settings.full_state_interval);
+        let load = Load::new(Arc::clone(&deps.oversize), PeerKey::of(&peer), P::RECEIVES);
+        if let Some(pause) = load.pause() {
+            pace.hold(load.receives(), pause);
+        }
+        Self {
             requests,
             outlet,
             client: Client::new(status, metrics, Some(peer.address), P::WIRE),
@@ -81,20 +101,24 @@ impl<P: Protocol> Stream<P> {
             grants: Grants::new(Arc::clone(&deps.access), peer),
             throttle,
             patience: Patience::new(limits.first_request_timeout),
-            pace: Pace::new(settings.full_state_interval),
+            pace,
+            load,
             limits,
+            opened: Instant::now(),
             deps: deps.clone(),
-        };
-        (stream, push)
+        }
     }
 
     /// Serves the stream from its first request until nothing of it is left; then `seat` is free again. `share`: of the
     /// connection, which is cut if the client does not read and nobody else is on it.
     pub(super) async fn serve(mut self, seat: Seat, share: Share) {
         let end = self.converse().await;
-        let Self { outlet, client, limits, .. } = self;
+        let Self { requests, outlet, client, session, snapshot, limits, load, opened, deps, .. } = self;
+        // The end may take a while, and these are large.
+        drop((requests, session, snapshot));
         let stalled = match end {
             End::Gone => {
+                load.gone();
                 client.closed("the client went", outlet.is_busy().then_some(Code::Unavailable));
                 return;
             }
@@ -105,6 +129,14 @@ impl<P: Protocol> Stream<P> {
             End::Status(status) => {
                 let why = if status.message().is_empty() { "done" } else { status.message() };
                 client.closed(why, None);
+                // Who is told why at once asks the same again at once.
+                if status.code() != Code::Ok && !deps.shutdown.is_draining() {
+                    tokio::select! {
+                        () = outlet.closed() => {}
+                        () = deps.shutdown.draining() => {}
+                        () = sleep_until(opened + HOLD) => {}
+                    }
+                }
                 outlet.end(status);
                 // The end stands behind what was sent, and takes as long.
                 tokio::select! {
@@ -165,7 +197,7 @@ impl<P: Protocol> Stream<P> {
     /// Takes in what is served from now on; `None`: nothing will be any more.
     fn take_over(&mut self, snapshot: Option<Arc<Snapshot>>) -> Result<(), End> {
         self.snapshot = snapshot.ok_or_else(|| End::Status(leaving()))?;
-        self.grants.may_go_on(&self.snapshot).map_err(End::Status)?;
+        self.grants.may_go_on(&self.snapshot).map_err(|status| self.denied(status))?;
         self.session.on_snapshot(Arc::clone(&self.snapshot));
         Ok(())
     }
@@ -201,7 +233,7 @@ impl<P: Protocol> Stream<P> {
         let (asked, target) = (Arc::clone(&request.asked), request.target);
         let first = !self.session.watches(&asked);
         if let (true, Target::Known(collection)) = (first, target) {
-            self.grants.may_read(collection, &self.snapshot).map_err(End::Status)?;
+            self.grants.may_read(collection, &self.snapshot).map_err(|status| self.denied(status))?;
         }
         let event = self.session.on_request(request).map_err(|error| {
             if matches!(error, ProtocolError::TooMuch(_)) {
@@ -215,6 +247,7 @@ impl<P: Protocol> Stream<P> {
             self.patience.owes(Arc::clone(&asked));
         }
         let settles = matches!(event, Event::Acknowledged { .. } | Event::Refused { .. });
+        self.load.happened(&event);
         self.client.happened(&asked, target, event);
         Ok(settles)
     }
@@ -249,7 +282,7 @@ impl<P: Protocol> Stream<P> {
             return if done { Err(End::Status(Status::ok(""))) } else { Ok(()) };
         };
         if let Target::Known(collection) = response.target {
-            self.grants.may_read(collection, &self.snapshot).map_err(End::Status)?;
+            self.grants.may_read(collection, &self.snapshot).map_err(|status| self.denied(status))?;
         }
         let frames = P::encode(&response).map_err(|error| {
             self.deps.metrics.not_sent(Code::OutOfRange);
@@ -258,8 +291,17 @@ impl<P: Protocol> Stream<P> {
         self.patience.answered(&response.asked);
         self.pace.sent(frames.bytes());
         self.client.sent(&response, frames.bytes());
+        self.load.sent(&response, frames.bytes(), self.deps.metrics.legacy());
         self.outlet.send(frames, room);
         Ok(())
+    }
+
+    /// The peer may not read what it asked for.
+    fn denied(&self, status: Status) -> End {
+        let unknown = status.code() == Code::Unauthenticated;
+        let reason = if unknown { Reason::Unauthenticated } else { Reason::Forbidden };
+        self.deps.gate.note(&self.deps, reason, self.grants.peer(), P::WIRE, status.message());
+        End::Status(status)
     }
 
     fn give_up(&self, overdue: &Overdue) -> End {

@@ -103,6 +103,13 @@ impl Collection {
         TABLE.iter().find(known).map(|f| f.collection)
     }
 
+    /// The kind under any name that people write: those of [`of_name`](Self::of_name), an xDS type URL, or the name of a
+    /// legacy collection (`istio/networking/v1alpha3/serviceentries`).
+    #[must_use]
+    pub fn of_any_name(name: &str) -> Option<Self> {
+        Self::of_type_url(name).or_else(|| Self::of_name(name.rsplit('/').next().unwrap_or(name)))
+    }
+
     /// The kind written as `apiVersion` and `kind`.
     #[must_use]
     pub fn of_api(api_version: &str, kind: &str) -> Option<Self> {
@@ -196,6 +203,15 @@ mod tests {
     fn names_of_kubectl_are_understood() {
         for name in ["se", "ServiceEntry", "serviceentries", "SERVICEENTRY"] {
             assert_eq!(Collection::of_name(name), Some(Collection::ServiceEntry), "{name}");
+            assert_eq!(Collection::of_any_name(name), Some(Collection::ServiceEntry), "{name}");
         }
+        for name in [
+            "istio/networking/v1alpha3/serviceentries",
+            "k8s/networking.istio.io/v1alpha3/serviceentries",
+            "networking.istio.io/v1/ServiceEntry",
+        ] {
+            assert_eq!(Collection::of_any_name(name), Some(Collection::ServiceEntry), "{name}");
+        }
+        assert_eq!(Collection::of_any_name("istio/mesh/v1alpha1/MeshConfig"), None);
     }
 }

@@ -25,7 +25,7 @@ pub trait Authorizer: Send + Sync + fmt::Debug {
     /// The peer may read nothing at all.
     fn admit(&self, peer: &Peer) -> Result<(), Denied>;
 
-    /// Asked at the first request for each collection.
+    /// Asked at the first request for each collection, and again before anything of it is sent.
     ///
     /// # Errors
     /// The peer may not read `collection`.

@@ -53,16 +53,10 @@ pub(crate) struct Kept<T> {
     files: Vec<PathBuf>,
     make: Box<Make<T>>,
     value: ArcSwapOption<T>,
-    seen: Mutex<Seen>,
-}
-
-/// What was found at the last look.
-#[derive(Default)]
-struct Seen {
-    /// Of the contents, which may be secret and are not kept.
-    digest: Option<u128>,
-    /// What is wrong with them.
-    problem: Option<String>,
+    /// Of the contents at the last look, which may be secret and are not kept themselves. Held while the disk is read.
+    seen: Mutex<Option<u128>>,
+    /// What was wrong with them. Never held while anything is waited for.
+    problem: Mutex<Option<String>>,
 }
 
 impl<T> fmt::Debug for Kept<T> {
@@ -79,8 +73,8 @@ impl<T: Held> Kept<T> {
         files: Vec<PathBuf>,
         make: impl Fn(&[File<'_>]) -> Result<T, String> + Send + Sync + 'static,
     ) -> Self {
-        let seen = Mutex::default();
-        let kept = Self { what, files, make: Box::new(make), value: ArcSwapOption::empty(), seen };
+        let (make, value) = (Box::new(make), ArcSwapOption::empty());
+        let kept = Self { what, files, make, value, seen: Mutex::default(), problem: Mutex::default() };
         kept.renew();
         kept
     }
@@ -92,7 +86,7 @@ impl<T: Held> Kept<T> {
 
     /// What is wrong with the files as they are now.
     pub(crate) fn problem(&self) -> Option<String> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).problem.clone()
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes the files over if they have changed. Returns whether they have. Waits for the disk.
@@ -100,11 +94,12 @@ impl<T: Held> Kept<T> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let contents: Result<Vec<File<'_>>, String> = self.files.iter().map(|p| read(p)).collect();
         let digest = digest(&contents);
-        if seen.digest == Some(digest) {
+        if *seen == Some(digest) {
             return false;
         }
-        seen.digest = Some(digest);
-        seen.problem = self.replace(contents).err();
+        *seen = Some(digest);
+        let problem = self.replace(contents).err();
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
         true
     }
 
@@ -232,9 +227,12 @@ impl Keeper {
             }
             let keeper = self.clone();
             // A disk that hangs holds up this task and nobody else.
-            let looked = tokio::task::spawn_blocking(move || keeper.look()).await;
-            if let Err(error) = looked {
-                tracing::error!(%error, "looking at certificates, tokens and access lists failed");
+            let looked = tokio::task::spawn_blocking(move || keeper.look());
+            tokio::select! {
+                () = stop.cancelled() => return,
+                looked = looked => if let Err(error) = looked {
+                    tracing::error!(%error, "looking at certificates, tokens and access lists failed");
+                }
             }
         }
     }

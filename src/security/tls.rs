@@ -6,6 +6,8 @@
 
 mod certificate;
 pub mod client;
+pub mod handshake;
+pub mod server;
 
 use std::sync::Arc;
 

@@ -36,6 +36,14 @@ pub enum Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Nonce(pub(super) u64);
 
+#[cfg(test)]
+impl Nonce {
+    /// For tests of who is told of responses.
+    pub(crate) fn of(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 impl fmt::Display for Nonce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -50,6 +50,7 @@ impl Age {
 pub struct IstiodBuilder {
     age: Age,
     sources: Vec<SocketAddr>,
+    settings: String,
     mesh: String,
     objects: Vec<String>,
     environment: Vec<(String, String)>,
@@ -62,6 +63,13 @@ impl IstiodBuilder {
     #[must_use]
     pub fn source(mut self, address: SocketAddr) -> Self {
         self.sources.push(address);
+        self
+    }
+
+    /// Further keys of the first source, such as `tlsSettings`, as one line.
+    #[must_use]
+    pub fn source_settings(mut self, yaml: &str) -> Self {
+        yaml.clone_into(&mut self.settings);
         self
     }
 
@@ -160,7 +168,10 @@ impl IstiodBuilder {
         if self.kubeconfig.is_some() {
             sources.push("k8s://".to_owned());
         }
-        let lines: String = sources.iter().map(|source| format!("- address: {source}\n")).collect();
+        let mut lines: String = sources.iter().map(|source| format!("- address: {source}\n")).collect();
+        if let (Some(first), false) = (lines.find('\n'), self.settings.is_empty()) {
+            lines.insert_str(first + 1, &format!("  {}\n", self.settings));
+        }
         format!("configSources:\n{lines}{}", self.mesh)
     }
 }
@@ -184,6 +195,7 @@ impl Istiod {
         IstiodBuilder {
             age,
             sources: vec![chandler],
+            settings: String::new(),
             mesh: String::new(),
             objects: Vec::new(),
             environment: Vec::new(),

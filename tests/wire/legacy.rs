@@ -8,8 +8,8 @@ use chandler::resource::legacy::{Fitness, Pilot, Takers};
 
 use super::*;
 
-const ENTRIES: &str = "istio/networking/v1alpha3/serviceentries";
-const SERVICES: &str = "istio/networking/v1alpha3/virtualservices";
+pub(crate) const ENTRIES: &str = "istio/networking/v1alpha3/serviceentries";
+pub(crate) const SERVICES: &str = "istio/networking/v1alpha3/virtualservices";
 const QUOTAS: &str = "istio/mixer/v1/config/client/quotaspecs";
 
 type Legacy = Stream<RequestResources, Resources>;
@@ -25,16 +25,16 @@ impl Rig {
     }
 }
 
-fn asks(collection: &str) -> RequestResources {
+pub(crate) fn asks(collection: &str) -> RequestResources {
     let sink_node = Some(SinkNode::default());
     RequestResources { sink_node, collection: collection.into(), ..Default::default() }
 }
 
-fn acks(r: &Resources) -> RequestResources {
+pub(crate) fn acks(r: &Resources) -> RequestResources {
     RequestResources { response_nonce: r.nonce.clone(), ..asks(&r.collection) }
 }
 
-fn nacks(r: &Resources) -> RequestResources {
+pub(crate) fn nacks(r: &Resources) -> RequestResources {
     let detail = google::rpc::Status { code: 2, message: "message is nil".into(), details: vec![] };
     RequestResources { error_detail: Some(detail), ..acks(r) }
 }
@@ -44,7 +44,7 @@ fn changes(of: RequestResources) -> RequestResources {
 }
 
 /// Name to version, and no resource that would hurt a Pilot.
-fn told(r: &Resources) -> BTreeMap<String, String> {
+pub(crate) fn told(r: &Resources) -> BTreeMap<String, String> {
     let one = |r: &mcp::Resource| {
         assert_eq!(
             r.body.as_ref().unwrap().type_url,
@@ -275,4 +275,28 @@ async fn nonsense_about_responses_is_passed_over() {
     stream.send(acks(&r)).await;
     rig.publish(&[("a", 11)]);
     assert_eq!(told(&stream.next().await), expected(&[("a", 11)]));
+}
+
+#[tokio::test]
+async fn who_cannot_receive_so_much_is_not_sent_it_ever_faster() {
+    let rig = rig().await;
+    rig.publish(&[("a", 5 << 20)]);
+    for n in 0..2 {
+        let mut stream = rig.legacy().await;
+        stream.send(asks(ENTRIES)).await;
+        assert!(stream.next().await.resources.len() == 1);
+        drop(stream); // as a Pilot does on which it is too large
+        rig.until("the stream is gone", |r| r.clients() == 0).await;
+        assert_eq!(rig.metric("chandler_pushes_total{wire=\"mcp\",collection=\"serviceentries\"}"), n + 1);
+    }
+    let mut stream = rig.legacy().await;
+    let before = std::time::Instant::now();
+    stream.send(asks(ENTRIES)).await;
+    stream.send(asks(QUOTAS)).await;
+    assert_eq!(stream.next().await.collection, QUOTAS, "what is small goes at once");
+    let large = stream.next().await;
+    assert!(before.elapsed() >= Duration::from_millis(900), "{:?}", before.elapsed());
+    stream.send(acks(&large)).await;
+    let bytes = rig.metric("chandler_legacy_response_bytes{collection=\"serviceentries\"}");
+    assert!(bytes > 5 << 20 && rig.metric("chandler_legacy_response_limit_bytes") == 4 << 20);
 }

@@ -4,6 +4,7 @@
 // clippy.toml allows these in tests; it does not see that every function here serves one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod dial;
 mod legacy;
 
 use std::collections::BTreeMap;

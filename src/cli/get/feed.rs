@@ -11,10 +11,12 @@ use std::time::{Duration, SystemTime};
 use clap::ValueEnum;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use crate::admin::rows::rfc3339;
+use crate::cli::dial::{Bearer, Dial};
 use crate::cli::item::Item;
 use crate::cli::output::Failure;
 use crate::proto::core::Node;
@@ -62,7 +64,7 @@ const MESSAGE_BYTES: usize = i32::MAX as usize;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(10);
 
-type Client = AggregatedDiscoveryServiceClient<Channel>;
+type Client = AggregatedDiscoveryServiceClient<InterceptedService<Channel, Bearer>>;
 
 /// An open conversation about one collection.
 #[derive(Debug)]
@@ -81,13 +83,16 @@ enum Stream {
 
 impl Feed {
     /// Dials `server` and asks for all of `collection`. Returns before the answer.
-    pub(crate) async fn open(server: &str, wire: Wire, collection: Collection) -> Result<Self, Failure> {
-        let endpoint = Endpoint::from_shared(format!("http://{server}"))
-            .map_err(|e| Failure::Wrong(format!("--server {server:?} is no HOST:PORT: {e}")))?
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE_PATIENCE);
-        let channel = endpoint.connect().await.map_err(|e| Failure::Found(unreachable(server, &e)))?;
-        let mut client = Client::new(channel).max_decoding_message_size(MESSAGE_BYTES);
+    pub(crate) async fn open(
+        server: &str,
+        dial: &Dial,
+        wire: Wire,
+        collection: Collection,
+    ) -> Result<Self, Failure> {
+        let channel = dial.channel(server, (KEEPALIVE, KEEPALIVE_PATIENCE)).await?;
+        let channel = channel.map_err(|e| Failure::Found(unreachable(server, &e, dial)))?;
+        let mut client = Client::new(InterceptedService::new(channel, dial.bearer().clone()))
+            .max_decoding_message_size(MESSAGE_BYTES);
         let opened = match wire {
             Wire::Xds => xds(&mut client, collection).await,
             Wire::Delta => delta(&mut client, collection).await,
@@ -229,7 +234,7 @@ fn take_over(held: &mut BTreeMap<ResourceName, Item>, item: Item) -> Option<Chan
 }
 
 /// Why there is no connection, and what to do.
-fn unreachable(server: &str, error: &tonic::transport::Error) -> String {
+fn unreachable(server: &str, error: &tonic::transport::Error, dial: &Dial) -> String {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
     let mut reason = error.to_string();
     while let Some(error) = cause {
@@ -244,12 +249,22 @@ fn unreachable(server: &str, error: &tonic::transport::Error) -> String {
         }
         cause = error.source();
     }
-    format!("cannot reach {server}: {reason}. Name the server's gRPC address with --server HOST:PORT")
+    format!(
+        "cannot reach {server}: {reason}. Name the server's gRPC address with --server HOST:PORT{}",
+        dial.advice()
+    )
 }
 
 /// Why there is no stream, or not any more.
 fn refused(server: &str, status: &Status) -> String {
     let words = status.message();
+    // What a server says in a status comes from nowhere; what breaks comes from below.
+    if let Some(mut cause) = status.source() {
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        return format!("the connection to {server} broke: {cause}");
+    }
     match status.code() {
         Code::Unimplemented => format!("{server} speaks gRPC, but serves no aggregated discovery ({words})"),
         Code::PermissionDenied | Code::Unauthenticated => {

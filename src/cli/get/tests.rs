@@ -15,6 +15,7 @@ use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::*;
+use crate::cli::dial::{Dial, DialArgs};
 use crate::cli::item::tests::entry;
 use crate::proto::discovery::aggregated_discovery_service_server::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
@@ -154,6 +155,10 @@ fn parse(server: &str, args: &str) -> Get {
     Line::try_parse_from(args).unwrap().get
 }
 
+fn plain() -> Dial {
+    DialArgs::default().read().unwrap()
+}
+
 #[tokio::test]
 async fn it_asks_as_istiod_does_and_acknowledges_what_it_took() {
     let mut server = Server::start().await;
@@ -174,7 +179,7 @@ async fn it_asks_as_istiod_does_and_acknowledges_what_it_took() {
 async fn what_it_took_over_is_acknowledged_with_nonce_and_version() {
     let mut server = Server::start().await;
     server.say("n1", &[entry("web", 2)]);
-    let mut feed = Feed::open(&server.address, Wire::Xds, Collection::ServiceEntry).await.unwrap();
+    let mut feed = Feed::open(&server.address, &plain(), Wire::Xds, Collection::ServiceEntry).await.unwrap();
     assert_eq!(feed.next().await.unwrap().len(), 1);
     let _first = server.asked.recv().await;
     let Some(Asked::Xds(ack)) = server.asked.recv().await else { panic!("an acknowledgement") };
@@ -187,7 +192,8 @@ async fn delta_asks_for_everything_once_and_acknowledges_by_nonce() {
     let mut server = Server::start().await;
     server.say_delta("d1", &[entry("a", 1), entry("b", 1)], &[]);
     server.say_delta("d2", &[entry("b", 2)], &["chandler/a", "chandler/unknown"]);
-    let mut feed = Feed::open(&server.address, Wire::Delta, Collection::ServiceEntry).await.unwrap();
+    let mut feed =
+        Feed::open(&server.address, &plain(), Wire::Delta, Collection::ServiceEntry).await.unwrap();
     let events = |changes: Vec<Change>| -> Vec<String> {
         changes.iter().map(|(e, i)| format!("{} {}", e.as_str(), i.id.name)).collect()
     };

@@ -8,7 +8,11 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+
+use crate::cli::dial::Dial;
+use crate::security::tls::speaks;
 
 /// Far more than the rows of 10,000 clients take; whatever sends more is no chandler.
 const ANSWER_BYTES: usize = 256 << 20;
@@ -16,12 +20,19 @@ const ANSWER_BYTES: usize = 256 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What came back; `Err` says why nothing did.
-pub(super) async fn get(server: &str, path: &str) -> Result<(StatusCode, Bytes), String> {
+pub(super) async fn get(server: &str, dial: &Dial, path: &str) -> Result<(StatusCode, Bytes), String> {
     let answer = async {
         let socket = TcpStream::connect(server).await.map_err(|e| unreachable(server, &e))?;
-        exchange(socket, server, path)
-            .await
-            .map_err(|e| format!("{server} does not speak HTTP as expected: {e}"))
+        let answer = match dial.tls() {
+            None => exchange(socket, server, dial, path).await,
+            Some(tls) => {
+                let host = server.rsplit_once(':').map_or(server, |(host, _)| host).trim_matches(['[', ']']);
+                let socket = tls.connect(socket, host, &[speaks::HTTP1]).await;
+                let socket = socket.map_err(|e| format!("cannot reach {server}: {e}{}", dial.advice()))?;
+                exchange(socket, server, dial, path).await
+            }
+        };
+        answer.map_err(|e| format!("{server} does not speak HTTP as expected: {e}{}", dial.advice()))
     };
     match tokio::time::timeout(PATIENCE, answer).await {
         Ok(answer) => answer,
@@ -31,12 +42,23 @@ pub(super) async fn get(server: &str, path: &str) -> Result<(StatusCode, Bytes),
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn exchange(socket: TcpStream, server: &str, path: &str) -> Result<(StatusCode, Bytes), AnyError> {
+async fn exchange<S>(
+    socket: S,
+    server: &str,
+    dial: &Dial,
+    path: &str,
+) -> Result<(StatusCode, Bytes), AnyError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (mut requests, connection) = http1::handshake(TokioIo::new(socket)).await?;
-    let request = Request::get(path)
+    let mut request = Request::get(path)
         .header(header::HOST, server)
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())?;
+    if let Some(bearer) = dial.bearer().value() {
+        request.headers_mut().insert(header::AUTHORIZATION, bearer.clone());
+    }
     let answer = async {
         let response = requests.send_request(request).await?;
         let status = response.status();
