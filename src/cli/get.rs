@@ -6,14 +6,16 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::dial::DialArgs;
-use crate::cli::get::feed::{Change, Feed, Wire};
+use crate::cli::get::feed::{Asks, Change, Feed, Wire};
 use crate::cli::item::{self, Form, Item};
 use crate::cli::output::Failure;
 use crate::cli::table::{Cell, Table, Tone};
 use crate::cli::{get::feed::Event, yaml};
 use crate::resource::collection::Collection;
+use crate::resource::legacy::Pilot;
 
 mod feed;
+mod pilot;
 
 /// Display what a control plane would receive from a server.
 #[derive(Debug, Args)]
@@ -34,6 +36,9 @@ Examples:
 
   # What changes, as it changes, over the incremental protocol
   chandler get serviceentries --watch --wire delta
+
+  # What a Pilot of Istio 1.4 receives over the legacy protocol
+  chandler get --wire mcp --pilot 1.4
 
   # From another machine, every column
   chandler get we --server chandler.istio-system:9901 -o wide
@@ -56,6 +61,9 @@ pub(crate) struct Get {
     /// How to ask
     #[arg(long, value_enum, default_value_t)]
     wire: Wire,
+    /// Which release to be, from 1.1 to 1.8, with --wire mcp: older ones do not get what they would refuse
+    #[arg(long, value_name = "RELEASE", default_value_t = Pilot::NEWEST)]
+    pilot: Pilot,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: Form,
@@ -100,7 +108,7 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let mut stop = std::pin::pin!(stop);
     let answered = async {
-        let mut feed = Feed::open(&get.server, &get.dial.read()?, get.wire, get.collection).await?;
+        let mut feed = Feed::open(&get.server, &get.dial.read()?, get.asks(), get.collection).await?;
         let first = feed.next().await?;
         Ok::<_, Failure>((feed, first))
     };
@@ -132,6 +140,14 @@ fn silence(get: &Get) -> Failure {
 }
 
 impl Get {
+    fn asks(&self) -> Asks {
+        match self.wire {
+            Wire::Xds => Asks::Xds,
+            Wire::Delta => Asks::Delta,
+            Wire::Mcp => Asks::Mcp(self.pilot),
+        }
+    }
+
     fn wants(&self, item: &Item) -> bool {
         self.name.as_deref().is_none_or(|name| item.is_called(name))
     }

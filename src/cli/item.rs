@@ -66,6 +66,11 @@ impl Item {
             ));
         }
         let envelope = mcp::Resource::decode(any.value.clone()).map_err(|e| e.to_string())?;
+        Self::from_envelope(collection, envelope)
+    }
+
+    /// Reads the envelope itself.
+    pub(crate) fn from_envelope(collection: Collection, envelope: mcp::Resource) -> Result<Self, String> {
         let metadata = envelope.metadata.unwrap_or_default();
         let Some((namespace, name)) = metadata.name.split_once('/') else {
             return Err(format!("a resource is called {:?}, which is no NAMESPACE/NAME", metadata.name));

@@ -9,12 +9,16 @@ use tokio::time::{Instant, sleep_until};
 use tonic::Code;
 
 use crate::delivery::metrics::{DeliveryMetrics, Limit};
+use crate::resource::legacy;
 use crate::runtime::status::{Status, WatchStatus};
 use crate::session::Event;
 use crate::session::message::{Node, Nonce, Response, Target};
 
 /// Of what a client says, so much is shown, in characters.
 const SHOWN: usize = 256;
+/// Said to who watches the log of a Pilot that does not become ready.
+const NOT_SERVED: &str = "there will never be anything in this collection, and a Pilot 1.4 waits for it: take \
+                          subscribedResources: [SERVICE_REGISTRY] out of its configSources, services come as ServiceEntries";
 
 /// One open stream; its row lives as long as this.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub(super) struct Client {
     metrics: Arc<DeliveryMetrics>,
     /// Responses that are not settled; at most one for each watch.
     sent: BTreeMap<Nonce, Sent>,
+    /// How many resources it did not get, by the name that it asked under.
+    left_out: BTreeMap<Arc<str>, usize>,
     closed: bool,
 }
 
@@ -48,7 +54,17 @@ impl Client {
     ) -> Self {
         let id = status.add_client(peer, wire);
         metrics.opened();
-        Self { id, peer, wire, node: None, status, metrics, sent: BTreeMap::new(), closed: false }
+        Self {
+            id,
+            peer,
+            wire,
+            node: None,
+            status,
+            metrics,
+            sent: BTreeMap::new(),
+            left_out: BTreeMap::new(),
+            closed: false,
+        }
     }
 
     /// A request came; the first one may say who asks.
@@ -71,7 +87,12 @@ impl Client {
     /// What the request turned out to be.
     pub(super) fn happened(&mut self, asked: &str, target: Target, event: Event) {
         match event {
-            Event::Subscribed => self.watch(asked, target, |_| {}),
+            Event::Subscribed => {
+                if legacy::is_synthetic(asked) {
+                    tracing::warn!(client = self.id, peer = self.peer(), asked, "{NOT_SERVED}");
+                }
+                self.watch(asked, target, |_| {});
+            }
             Event::Acknowledged { nonce, version } => {
                 if let Some(sent) = self.sent.remove(&nonce) {
                     self.metrics.acknowledged(target, sent.at.elapsed().as_secs_f64());
@@ -99,11 +120,21 @@ impl Client {
 
     /// A response was handed to the connection.
     pub(super) fn sent(&mut self, response: &Response, bytes: usize) {
-        let Response { asked, target, nonce, version, .. } = response;
+        let Response { asked, target, nonce, version, left_out, .. } = response;
         self.metrics.pushed(self.wire, *target, bytes);
         let sent = Sent { at: Instant::now(), asked: Arc::clone(asked), late: false };
         self.sent.insert(*nonce, sent);
         tracing::debug!(client = self.id, asked = &**asked, %version, bytes, "sent");
+        if self.left_out.insert(Arc::clone(asked), *left_out).unwrap_or(0) != *left_out {
+            let (peer, asked) = (self.peer(), &**asked);
+            tracing::info!(
+                client = self.id,
+                peer,
+                asked,
+                left_out,
+                "its release would refuse some resources"
+            );
+        }
         self.watch(asked, *target, |w| {
             w.sent = Some(*version);
             w.nack = None;

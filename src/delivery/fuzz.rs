@@ -5,20 +5,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 
-use crate::delivery::Protocol;
 use crate::delivery::ads_delta::AdsDelta;
 use crate::delivery::ads_sotw::AdsSotw;
+use crate::delivery::mcp::Mcp;
+use crate::delivery::{Protocol, StreamSettings};
 use crate::model::labels::Labels;
 use crate::proto::discovery::{DeltaDiscoveryResponse, DiscoveryResponse};
+use crate::proto::mcp::Resources;
 use crate::resource::collection::Collection;
 use crate::resource::encoded::{Encoded, ResourceId, ResourceName, TopologyHash};
+use crate::resource::legacy::{Fitness, Pilot, Takers};
 use crate::resource::snapshot::{Changes, CollectionSnapshot, Snapshot};
-use crate::session::Session;
 
-/// The first byte chooses the wire. Then steps: a byte below 0xf0 is the length of a request that follows, one from there on
-/// is another snapshot.
+/// The first byte chooses the wire: 0x80 the legacy one, else its lowest bit. Then steps: a byte below 0xf0 is the length
+/// of a request that follows, one from there on is another snapshot, and the end of a wait.
 pub fn conversation(bytes: &[u8]) {
     match bytes.split_first() {
+        Some((wire, steps)) if wire & 0x80 != 0 => talk::<Mcp>(steps, |b| Resources::decode(b).map(harmless)),
         Some((wire, steps)) if wire & 1 == 0 => {
             talk::<AdsSotw>(steps, |b| DiscoveryResponse::decode(b).map(|r| r.nonce));
         }
@@ -27,8 +30,24 @@ pub fn conversation(bytes: &[u8]) {
     }
 }
 
+/// The nonce of what no Pilot is hurt by.
+fn harmless(r: Resources) -> String {
+    for resource in &r.resources {
+        let named = resource.metadata.as_ref().is_some_and(|m| {
+            m.name.matches('/').count() == 1 && !m.version.is_empty() && m.create_time.is_some()
+        });
+        assert!(named, "a Pilot crashes without, or overlooks changes");
+        assert!(
+            resource.body.as_ref().is_some_and(|b| b.type_url.contains('/')),
+            "a Pilot refuses all of it"
+        );
+    }
+    assert!(r.incremental || r.removed_resources.is_empty());
+    r.nonce
+}
+
 fn talk<P: Protocol>(mut steps: &[u8], decode: impl Fn(Bytes) -> Result<String, prost::DecodeError>) {
-    let mut session = Session::default();
+    let mut session = P::session(&StreamSettings::default());
     let mut snapshot = Snapshot::default();
     while let Some((step, rest)) = steps.split_first() {
         if *step < 0xf0 {
@@ -43,6 +62,7 @@ fn talk<P: Protocol>(mut steps: &[u8], decode: impl Fn(Bytes) -> Result<String, 
             steps = rest;
             snapshot = next(snapshot, *step);
             session.on_snapshot(Arc::new(snapshot.clone()));
+            session.waited();
         }
         for _ in 0..64 {
             let Some(response) = session.next_response(usize::MAX) else { break };
@@ -59,7 +79,9 @@ fn next(snapshot: Snapshot, step: u8) -> Snapshot {
         let id =
             ResourceId { collection: Collection::ServiceEntry, name: ResourceName::new("n", &n.to_string()) };
         let body = Bytes::copy_from_slice(&[step; 3]);
-        Arc::new(Encoded::new(id, Labels::EMPTY, Labels::EMPTY, body, TopologyHash::default()))
+        let new = if n == 0 { Takers::From(Pilot::V1_5) } else { Takers::ALL };
+        let sealed = Encoded::new(id, Labels::EMPTY, Labels::EMPTY, body, TopologyHash::default());
+        Arc::new(sealed.fit(Fitness::of(new)))
     };
     let changes: Changes =
         (0..4).map(|n| (resource(n).id.name.clone(), (step >> n & 1 == 1).then(|| resource(n)))).collect();

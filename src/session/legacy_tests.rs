@@ -252,7 +252,8 @@ fn who_asks_again_is_told_the_whole_again() {
 #[test]
 fn every_collection_of_every_pilot_is_answered_and_none_counts_as_unknown() {
     let mut s = session(&[]);
-    let all: std::collections::BTreeSet<_> = Pilot::ALL.iter().flat_map(|p| p.collections()).collect();
+    let all: std::collections::BTreeSet<_> =
+        Pilot::ALL.iter().flat_map(|p| p.collections()).chain([SYNTHETIC]).collect();
     for asked in &all {
         s.on_request(asks(asked)).unwrap();
     }

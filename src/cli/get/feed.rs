@@ -1,6 +1,6 @@
 //! The other end of our own wires: dials a server as a control plane does and keeps what it is told.
 //!
-//! Both wires come out as the same thing, a list of [`Change`]s. Every answer is acknowledged once it is taken over;
+//! All wires come out as the same thing, a list of [`Change`]s. Every answer is acknowledged once it is taken over;
 //! what cannot be read ends the feed with words, since a control plane would silently lose it.
 
 use std::collections::BTreeMap;
@@ -17,6 +17,7 @@ use tonic::{Code, Status, Streaming};
 
 use crate::admin::rows::rfc3339;
 use crate::cli::dial::{Bearer, Dial};
+use crate::cli::get::pilot;
 use crate::cli::item::Item;
 use crate::cli::output::Failure;
 use crate::proto::core::Node;
@@ -26,6 +27,7 @@ use crate::proto::discovery::{
 };
 use crate::resource::collection::Collection;
 use crate::resource::encoded::ResourceName;
+use crate::resource::legacy::Pilot;
 
 /// How to speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -35,6 +37,17 @@ pub(crate) enum Wire {
     Xds,
     /// Every answer is what changed
     Delta,
+    /// Every answer is everything, as a Pilot of 1.1 to 1.8 wants it: --pilot says which
+    Mcp,
+}
+
+/// How to speak, and as whom.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Asks {
+    Xds,
+    Delta,
+    /// As this release.
+    Mcp(Pilot),
 }
 
 /// What became of a resource.
@@ -59,7 +72,7 @@ impl Event {
 pub(crate) type Change = (Event, Item);
 
 /// As large as gRPC lets a message be: istiod takes that much too.
-const MESSAGE_BYTES: usize = i32::MAX as usize;
+pub(crate) const MESSAGE_BYTES: usize = i32::MAX as usize;
 /// As istiod: a server that is gone is noticed while nothing happens.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(10);
@@ -79,6 +92,7 @@ pub(crate) struct Feed {
 enum Stream {
     Xds(mpsc::Sender<DiscoveryRequest>, Streaming<DiscoveryResponse>),
     Delta(mpsc::Sender<DeltaDiscoveryRequest>, Streaming<DeltaDiscoveryResponse>),
+    Mcp(pilot::Stream),
 }
 
 impl Feed {
@@ -86,16 +100,21 @@ impl Feed {
     pub(crate) async fn open(
         server: &str,
         dial: &Dial,
-        wire: Wire,
+        asks: Asks,
         collection: Collection,
     ) -> Result<Self, Failure> {
+        let legacy = match asks {
+            Asks::Mcp(pilot) => Some((pilot, pilot::name(pilot, collection)?)),
+            Asks::Xds | Asks::Delta => None,
+        };
         let channel = dial.channel(server, (KEEPALIVE, KEEPALIVE_PATIENCE)).await?;
         let channel = channel.map_err(|e| Failure::Found(unreachable(server, &e, dial)))?;
-        let mut client = Client::new(InterceptedService::new(channel, dial.bearer().clone()))
-            .max_decoding_message_size(MESSAGE_BYTES);
-        let opened = match wire {
-            Wire::Xds => xds(&mut client, collection).await,
-            Wire::Delta => delta(&mut client, collection).await,
+        let channel = InterceptedService::new(channel, dial.bearer().clone());
+        let client = |channel| Client::new(channel).max_decoding_message_size(MESSAGE_BYTES);
+        let opened = match (legacy, asks) {
+            (Some((pilot, name)), _) => pilot::open(channel, pilot, name).await.map(Stream::Mcp),
+            (None, Asks::Delta) => delta(&mut client(channel), collection).await,
+            (None, Asks::Xds | Asks::Mcp(_)) => xds(&mut client(channel), collection).await,
         };
         let stream = opened.map_err(|status| Failure::Found(refused(server, &status)))?;
         Ok(Self { collection, server: server.into(), held: BTreeMap::new(), stream })
@@ -134,6 +153,7 @@ impl Feed {
                 let _gone = out.send(ack).await;
                 Ok(changes)
             }
+            Stream::Mcp(stream) => stream.next(&self.server, self.collection, &mut self.held).await,
         }
     }
 }
@@ -179,7 +199,7 @@ fn node() -> Node {
     }
 }
 
-fn received<T>(server: &str, message: Result<Option<T>, Status>) -> Result<T, Failure> {
+pub(crate) fn received<T>(server: &str, message: Result<Option<T>, Status>) -> Result<T, Failure> {
     match message {
         Ok(Some(answer)) => Ok(answer),
         Ok(None) => Err(Failure::Found(format!("{server} has ended the stream"))),
@@ -193,15 +213,17 @@ fn whole(
     held: &mut BTreeMap<ResourceName, Item>,
     answer: &DiscoveryResponse,
 ) -> Result<Vec<Change>, Failure> {
-    let mut next = BTreeMap::new();
-    for any in &answer.resources {
-        let item = Item::from_wire(collection, any).map_err(Failure::Found)?;
-        next.insert(item.id.name.clone(), item);
-    }
+    let items = answer.resources.iter().map(|any| Item::from_wire(collection, any).map_err(Failure::Found));
+    Ok(replace(held, items.collect::<Result<_, _>>()?))
+}
+
+/// What changed now that `items` are all there is.
+pub(crate) fn replace(held: &mut BTreeMap<ResourceName, Item>, items: Vec<Item>) -> Vec<Change> {
+    let next: BTreeMap<_, _> = items.into_iter().map(|item| (item.id.name.clone(), item)).collect();
     let gone: Vec<Item> = held.extract_if(.., |name, _| !next.contains_key(name)).map(|(_, i)| i).collect();
     let mut changes: Vec<Change> = next.into_values().filter_map(|item| take_over(held, item)).collect();
     changes.extend(gone.into_iter().map(|item| (Event::Deleted, item)));
-    Ok(changes)
+    changes
 }
 
 /// A delta answer: what came, changed or went.
@@ -266,7 +288,7 @@ fn refused(server: &str, status: &Status) -> String {
         return format!("the connection to {server} broke: {cause}");
     }
     match status.code() {
-        Code::Unimplemented => format!("{server} speaks gRPC, but serves no aggregated discovery ({words})"),
+        Code::Unimplemented => format!("{server} speaks gRPC, but does not serve this wire ({words})"),
         Code::PermissionDenied | Code::Unauthenticated => {
             format!("{server} refuses: {words}. See `access` of its listener")
         }

@@ -1,4 +1,4 @@
-//! Against a small server that speaks both wires.
+//! Against a small server that speaks all wires.
 
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -23,6 +23,8 @@ use crate::proto::discovery::aggregated_discovery_service_server::{
 use crate::proto::discovery::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
+use crate::proto::mcp::resource_source_server::{ResourceSource, ResourceSourceServer};
+use crate::proto::mcp::{RequestResources, Resources};
 use crate::resource::encoded::Encoded;
 use crate::resource::wire::{Flavour, render};
 
@@ -33,6 +35,7 @@ type Out<T> = mpsc::UnboundedReceiver<Result<T, Status>>;
 struct Script {
     xds: Mutex<Option<Out<DiscoveryResponse>>>,
     delta: Mutex<Option<Out<DeltaDiscoveryResponse>>>,
+    mcp: Mutex<Option<Out<Resources>>>,
     asked: mpsc::UnboundedSender<Asked>,
 }
 
@@ -40,6 +43,7 @@ struct Script {
 enum Asked {
     Xds(DiscoveryRequest),
     Delta(DeltaDiscoveryRequest),
+    Mcp(RequestResources),
 }
 
 impl Script {
@@ -83,10 +87,27 @@ impl AggregatedDiscoveryService for Script {
     }
 }
 
+#[derive(Clone)]
+struct Legacy(std::sync::Arc<Script>);
+
+#[tonic::async_trait]
+impl ResourceSource for Legacy {
+    type EstablishResourceStreamStream = Answers<Resources>;
+
+    async fn establish_resource_stream(
+        &self,
+        request: Request<Streaming<RequestResources>>,
+    ) -> Result<Response<Self::EstablishResourceStreamStream>, Status> {
+        let out = self.0.mcp.lock().unwrap().take();
+        Ok(Response::new(self.0.answers(request.into_inner(), out, Asked::Mcp)))
+    }
+}
+
 struct Server {
     address: String,
     xds: mpsc::UnboundedSender<Result<DiscoveryResponse, Status>>,
     delta: mpsc::UnboundedSender<Result<DeltaDiscoveryResponse, Status>>,
+    mcp: mpsc::UnboundedSender<Result<Resources, Status>>,
     asked: mpsc::UnboundedReceiver<Asked>,
     _task: JoinSet<()>,
 }
@@ -98,19 +119,26 @@ impl Server {
         let (xds, xds_out) = mpsc::unbounded_channel();
         let (delta, delta_out) = mpsc::unbounded_channel();
         let (asks, asked) = mpsc::unbounded_channel();
-        let script =
-            Script { xds: Mutex::new(Some(xds_out)), delta: Mutex::new(Some(delta_out)), asked: asks };
+        let (mcp, mcp_out) = mpsc::unbounded_channel();
+        let script = std::sync::Arc::new(Script {
+            xds: Mutex::new(Some(xds_out)),
+            delta: Mutex::new(Some(delta_out)),
+            mcp: Mutex::new(Some(mcp_out)),
+            asked: asks,
+        });
         let mut task = JoinSet::new();
-        let service = AggregatedDiscoveryServiceServer::new(script);
+        let service = AggregatedDiscoveryServiceServer::from_arc(std::sync::Arc::clone(&script));
+        let legacy = ResourceSourceServer::new(Legacy(script));
         task.spawn(async move {
             let incoming = TcpListenerStream::new(listener);
             tonic::transport::Server::builder()
                 .add_service(service)
+                .add_service(legacy)
                 .serve_with_incoming(incoming)
                 .await
                 .unwrap();
         });
-        Self { address, xds, delta, asked, _task: task }
+        Self { address, xds, delta, mcp, asked, _task: task }
     }
 
     /// Puts an answer of `entries` in the way of the next stream.
@@ -131,6 +159,14 @@ impl Server {
         answer.nonce = nonce.into();
         answer.removed_resources = removed.iter().map(ToString::to_string).collect();
         self.delta.send(Ok(answer)).unwrap();
+    }
+
+    fn say_mcp(&self, collection: &str, nonce: &str, entries: &[Encoded]) {
+        let mut bytes = Vec::new();
+        entries.iter().for_each(|e| render(e, Flavour::Legacy, &mut bytes));
+        let mut answer = Resources::decode(&bytes[..]).unwrap();
+        (answer.collection, answer.nonce) = (collection.into(), nonce.into());
+        self.mcp.send(Ok(answer)).unwrap();
     }
 
     async fn get(&self, args: &str) -> Result<String, Failure> {
@@ -179,7 +215,7 @@ async fn it_asks_as_istiod_does_and_acknowledges_what_it_took() {
 async fn what_it_took_over_is_acknowledged_with_nonce_and_version() {
     let mut server = Server::start().await;
     server.say("n1", &[entry("web", 2)]);
-    let mut feed = Feed::open(&server.address, &plain(), Wire::Xds, Collection::ServiceEntry).await.unwrap();
+    let mut feed = Feed::open(&server.address, &plain(), Asks::Xds, Collection::ServiceEntry).await.unwrap();
     assert_eq!(feed.next().await.unwrap().len(), 1);
     let _first = server.asked.recv().await;
     let Some(Asked::Xds(ack)) = server.asked.recv().await else { panic!("an acknowledgement") };
@@ -193,7 +229,7 @@ async fn delta_asks_for_everything_once_and_acknowledges_by_nonce() {
     server.say_delta("d1", &[entry("a", 1), entry("b", 1)], &[]);
     server.say_delta("d2", &[entry("b", 2)], &["chandler/a", "chandler/unknown"]);
     let mut feed =
-        Feed::open(&server.address, &plain(), Wire::Delta, Collection::ServiceEntry).await.unwrap();
+        Feed::open(&server.address, &plain(), Asks::Delta, Collection::ServiceEntry).await.unwrap();
     let events = |changes: Vec<Change>| -> Vec<String> {
         changes.iter().map(|(e, i)| format!("{} {}", e.as_str(), i.id.name)).collect()
     };
@@ -318,4 +354,46 @@ fn durations_have_units() {
     assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
     assert!(duration("x").is_err() && duration("5h").is_err() && duration("").is_err());
     assert!(duration("99999999999999999999s").is_err());
+}
+
+const LEGACY: &str = "istio/networking/v1alpha3/serviceentries";
+
+#[tokio::test]
+async fn as_a_pilot_it_asks_for_all_that_the_release_asks_for_and_acknowledges_all() {
+    let mut server = Server::start().await;
+    server.say_mcp("istio/config/v1alpha2/httpapispecs", "1", &[]);
+    server.say_mcp(LEGACY, "2", &[entry("web", 2)]);
+    let entries = Collection::ServiceEntry;
+    let asks = Asks::Mcp(Pilot::V1_4);
+    let mut feed = Feed::open(&server.address, &plain(), asks, entries).await.unwrap();
+    assert_eq!(feed.next().await.unwrap().len(), 1);
+    let mut asked = Vec::new();
+    for _ in 0..Pilot::V1_4.collections().count() {
+        let Some(Asked::Mcp(request)) = server.asked.recv().await else { panic!("a legacy request") };
+        assert!(request.response_nonce.is_empty() && !request.incremental && request.sink_node.is_some());
+        asked.push(request.collection);
+    }
+    assert!(asked.iter().eq(Pilot::V1_4.collections().collect::<Vec<_>>()));
+    for nonce in ["1", "2"] {
+        let Some(Asked::Mcp(ack)) = server.asked.recv().await else { panic!("an acknowledgement") };
+        assert_eq!(ack.response_nonce, nonce);
+    }
+}
+
+#[tokio::test]
+async fn changes_that_nobody_asked_for_are_no_answer() {
+    let server = Server::start().await;
+    let answer = Resources { collection: LEGACY.into(), incremental: true, ..Resources::default() };
+    server.mcp.send(Ok(answer)).unwrap();
+    let failure = server.get("--wire mcp").await.unwrap_err().to_string();
+    assert!(failure.contains("nobody asked for"), "{failure}");
+}
+
+#[tokio::test]
+async fn what_a_release_does_not_ask_for_it_is_not_asked_to_get() {
+    let server = Server::start().await;
+    let older = server.get("we --wire mcp --pilot 1.4").await.unwrap_err();
+    assert!(matches!(&older, Failure::Wrong(words) if words.contains("--pilot 1.6")), "{older}");
+    let never = server.get("telemetries --wire mcp").await.unwrap_err();
+    assert!(matches!(&never, Failure::Wrong(words) if words.contains("--wire xds")), "{never}");
 }
