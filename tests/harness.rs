@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use support::{
-    Age, ApiServer, Backend, Calls, Delta, Envoy, FakeAds, Istiod, NetNs, Place, ShardEndpoint, Sidecar,
-    Sotw, free_address, tally,
+    Age, ApiServer, Ask, Backend, Calls, Consul, ConsulAge, Delta, Envoy, Eureka, FakeAds, Galley, Istiod,
+    NetNs, PATIENCE, Pilot, Place, RefSink, Release, SINK_ENTRIES, ShardEndpoint, Sidecar, Sotw, Spring,
+    consul_leader, eventually, free_address, instance, tally,
 };
 
 const HOST: &str = "web.example.internal";
@@ -267,4 +268,186 @@ async fn request_passes_through_envoy_on_loopback_behind_istiod_1_18() {
 async fn request_passes_through_envoy_on_loopback_behind_the_newest_istiod() {
     needs!(IstiodNewest, Envoy, Probe);
     request_passes_through_envoy_on_loopback(Age::Newest).await;
+}
+
+/// What the tests of the Consul registry stand on: a change moves the index, and a restart of a development agent sets it back.
+async fn consul_registers_and_forgets(age: ConsulAge) {
+    let mut consul = Consul::build().age(age).start().await;
+    consul.register(&json!({"Name": "web", "Port": 8080, "Check": {"TTL": "60s"}})).await;
+    consul.check("service:web", "pass").await;
+    let entry = |n: usize| json!({"Service": {"Verb": "set", "Node": "far", "Service": {"ID": format!("s{n}"), "Service": format!("s{n}"), "Port": 80}}});
+    consul.register_in_catalog(&json!({"Node": "far", "Address": "10.0.0.9"})).await;
+    consul.transact(&(0..150).map(entry).collect::<Vec<_>>()).await;
+    let found = consul.ask(Ask::get("/v1/health/service/web?passing")).await;
+    assert_eq!(found.json()[0]["Service"]["Port"], 8080);
+    let index: u64 = found.headers["x-consul-index"].parse().expect("an index");
+    assert_eq!(consul.services().await.len(), 152);
+
+    consul.stop().await;
+    consul.start_again().await;
+    let empty = consul.ask(Ask::get("/v1/health/service/web?passing")).await;
+    assert_eq!(empty.json(), json!([]));
+    assert!(empty.headers["x-consul-index"].parse::<u64>().expect("an index") <= index);
+}
+
+#[tokio::test]
+async fn consul_works() {
+    needs!(Consul);
+    consul_registers_and_forgets(ConsulAge::Newest).await;
+}
+
+#[tokio::test]
+async fn old_consul_works() {
+    needs!(ConsulOld);
+    consul_registers_and_forgets(ConsulAge::Old).await;
+}
+
+#[tokio::test]
+async fn three_consuls_elect_another_when_their_leader_is_killed() {
+    needs!(Consul);
+    let mut servers = Consul::build().start_three().await;
+    let leader = consul_leader(&mut servers).await;
+    servers[leader]
+        .register_in_catalog(&json!({"Node": "far", "Address": "10.0.0.9", "Service": {"Service": "web"}}))
+        .await;
+    servers[leader].kill().await;
+    let next = consul_leader(&mut servers).await;
+    assert_ne!(next, leader);
+    eventually("the service at the new leader", PATIENCE, async || {
+        let answer = servers[next].ask(Ask::get("/v1/catalog/services")).await;
+        (answer.status == 200 && answer.json()["web"].is_array()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn consul_denies_by_default_with_access_lists() {
+    needs!(Consul);
+    let token = "6a1253d2-1785-24fd-91c2-f8e78c745511";
+    let acl = format!(
+        "acl {{ enabled = true default_policy = \"deny\" tokens {{ initial_management = \"{token}\" agent = \"{token}\" }} }}"
+    );
+    let consul = Consul::build().config(&acl).token(token).start().await;
+    consul.register(&json!({"Name": "web", "Port": 8080})).await;
+    assert!(consul.services().await.contains(&"web".to_owned()));
+    let anonymous = Place::Host.get(consul.address(), "/v1/catalog/services").await.expect("an answer");
+    assert_eq!((anonymous.status, anonymous.body.trim()), (200, "{}"));
+}
+
+#[tokio::test]
+async fn eureka_works() {
+    needs!(Eureka);
+    let mut eureka = Eureka::build().credentials("user", "pass").start().await;
+    let many: Vec<_> = (0..50).map(|n| instance(&format!("app{n}"), "10.0.0.5", 8080, 90)).collect();
+    eureka.register_all(&many).await;
+    let app = eureka.apps("/APP7").await;
+    assert_eq!(app["application"]["instance"][0]["ipAddr"], "10.0.0.5");
+    assert!(eureka.renew("APP7", "10.0.0.5:app7:8080").await);
+    eureka.override_status("APP7", "10.0.0.5:app7:8080", "OUT_OF_SERVICE").await;
+    eventually("the status that was set", PATIENCE, async || {
+        let app = eureka.apps("/APP7").await;
+        (app["application"]["instance"][0]["status"] == "OUT_OF_SERVICE").then_some(())
+    })
+    .await;
+    eureka.clear_override("APP7", "10.0.0.5:app7:8080", "UP").await;
+    eureka.cancel("APP7", "10.0.0.5:app7:8080").await;
+    eventually("the hash without it", PATIENCE, async || {
+        (eureka.apps("").await["applications"]["apps__hashcode"] == "UP_49_").then_some(())
+    })
+    .await;
+    let refused = Place::Host.get(eureka.address(), "/eureka/apps").await.expect("an answer");
+    assert_eq!(refused.status, 401);
+    eureka.kill().await;
+    eureka.start_again().await;
+    assert_eq!(eureka.apps("").await["applications"]["apps__hashcode"], "");
+}
+
+#[tokio::test]
+async fn eureka_peers_tell_each_other() {
+    needs!(Eureka);
+    let [first, second] = Eureka::start_two().await;
+    first.register(&instance("web", "10.0.0.5", 8080, 90)).await;
+    eventually("the instance at the peer", PATIENCE, async || {
+        (second.apps("").await["applications"]["apps__hashcode"] == "UP_1_").then_some(())
+    })
+    .await;
+}
+
+/// The judge finds nothing in Istio's own source, whichever way it is asked.
+async fn judge_is_content_with_the_reference(flags: &[&str], counted: &str) {
+    let serve: &[&str] = if flags.contains(&"-incremental") { &["-incremental"] } else { &[] };
+    let (mut source, address) = RefSink::serve(serve).await;
+    let mut sink = RefSink::pull(address, flags);
+    let first = sink.update(SINK_ENTRIES).await;
+    assert_eq!(first["resources"], json!(["test/s0", "test/s1", "test/s2"]));
+    source.tell("entries 2").await;
+    let second = sink.update(SINK_ENTRIES).await;
+    assert_eq!((&second["held"], &second["outcome"]), (&json!(2), &json!("ack")));
+    let report = sink.report().await;
+    assert_eq!(report["counts"]["faults"], 0, "{report}");
+    assert!(report["counts"][counted].as_u64().expect("a count") > 0, "{report}");
+    assert_eq!(report["versions"].as_object().expect("by collection").len(), 18);
+}
+
+#[tokio::test]
+async fn judge_of_the_legacy_wire_is_content_with_the_reference_source() {
+    needs!(RefSink);
+    judge_is_content_with_the_reference(&[], "full").await;
+    judge_is_content_with_the_reference(&["-incremental"], "incremental").await;
+}
+
+#[tokio::test]
+async fn judge_of_the_legacy_wire_finds_a_version_that_is_not_of_what_was_sent() {
+    needs!(RefSink);
+    let (_source, address) = RefSink::serve(&["-liar"]).await;
+    let mut sink = RefSink::pull(address, &[]);
+    let fault = sink.lines().next_where("a fault", |line| line["event"] == "fault").await;
+    assert_eq!((&fault["rule"], &fault["collection"]), (&json!("version"), &json!(SINK_ENTRIES)));
+}
+
+#[tokio::test]
+async fn spring_applications_find_and_call_each_other() {
+    needs!(Eureka, Spring);
+    let eureka = Eureka::start().await;
+    let builder = Spring::build("pay-service").property("eureka.instance.metadata-map.zone", "z1");
+    let (mut service, caller) =
+        tokio::join!(builder.start(&eureka), Spring::build("caller").unregistered().start(&eureka));
+    eventually("the caller to know the service", PATIENCE, async || {
+        (caller.knows("PAY-SERVICE").await == [service.address().to_string()]).then_some(())
+    })
+    .await;
+    let answer = caller.call("PAY-SERVICE", "/").await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, service.id().as_str()));
+    let registered = eureka.apps("/PAY-SERVICE").await;
+    assert_eq!(registered["application"]["instance"][0]["metadata"]["zone"], "z1");
+    service.stop().await;
+    eventually("the caller to know of its end", PATIENCE, async || {
+        caller.knows("PAY-SERVICE").await.is_empty().then_some(())
+    })
+    .await;
+}
+
+const ENTRY: &str = "
+apiVersion: networking.istio.io/v1alpha3
+kind: ServiceEntry
+metadata: {name: web, namespace: chandler}
+spec:
+  hosts: [web.example.internal]
+  ports: [{number: 8080, name: http, protocol: HTTP}]
+  resolution: STATIC
+  endpoints: [{address: 10.0.0.5}]
+";
+
+#[tokio::test]
+async fn galley_serves_a_pilot_and_the_judge_finds_its_versions_to_be_counters() {
+    needs!(Galley, Pilot15, RefSink);
+    let galley = Galley::start(&[("web.yaml", ENTRY)]).await;
+    let pilot = Pilot::start(Release::V1_5, galley.address()).await;
+    assert_eq!(pilot.objects().await, ["chandler/web"]);
+    pilot.endpoints_are(HOST, &["10.0.0.5:8080"]).await;
+    let mut sink = RefSink::pull(galley.address(), &["-release", "1.5"]);
+    sink.lines().next_where("a fault", |line| line["rule"] == "version").await;
+    let mut sink = RefSink::pull(galley.address(), &["-release", "1.5", "-versions=false"]);
+    assert_eq!(sink.update(SINK_ENTRIES).await["held"], 1);
+    assert_eq!(sink.report().await["counts"]["faults"], 0);
 }

@@ -114,20 +114,51 @@ pub struct Fitness {
     pub as_is: Takers,
     /// With every unset protocol written as TCP; never greater than `as_is`.
     pub as_tcp: Takers,
+    /// What makes a Pilot look at the whole of it.
+    pub stir: Stir,
+}
+
+/// How long after all others it is said to have been created, in nanoseconds: nothing, or something that differs whenever
+/// a Pilot must not take a change for one of endpoints alone. What it then tells proxies would be wrong, and the time of
+/// creation is the one thing that all of them compare and that means nothing else. Follows from the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stir(u64);
+
+impl Stir {
+    /// Its seconds and nanoseconds stay within two weeks.
+    const BITS: u32 = 50;
+
+    /// One that differs where `hash` does.
+    #[must_use]
+    pub const fn of(hash: u64) -> Self {
+        Self(hash >> (u64::BITS - Self::BITS))
+    }
+
+    /// In nanoseconds.
+    #[must_use]
+    pub const fn nanoseconds(self) -> u64 {
+        self.0
+    }
 }
 
 impl Fitness {
     /// The same in every form.
     #[must_use]
     pub const fn of(takers: Takers) -> Self {
-        Self { as_is: takers, as_tcp: takers }
+        Self { as_is: takers, as_tcp: takers, stir: Stir(0) }
+    }
+
+    /// The same, stirred.
+    #[must_use]
+    pub const fn stirred(self, stir: Stir) -> Self {
+        Self { stir, ..self }
     }
 }
 
 /// What `pilot` gets for `resource`, if anything.
 #[must_use]
 pub fn fit_for(resource: &Arc<Encoded>, pilot: Pilot) -> Option<Arc<Encoded>> {
-    let Fitness { as_is, as_tcp } = resource.fitness;
+    let Fitness { as_is, as_tcp, .. } = resource.fitness;
     if as_is.include(pilot) {
         Some(Arc::clone(resource))
     } else if as_tcp.include(pilot) {
@@ -146,7 +177,7 @@ fn opaque(resource: &Encoded) -> Option<Encoded> {
     let (labels, annotations) = (resource.labels.clone(), resource.annotations.clone());
     let (body, topology) = (Bytes::from(entry.encode_to_vec()), resource.topology);
     let sealed = Encoded::new(resource.id.clone(), labels, annotations, body, topology);
-    Some(sealed.fit(Fitness::of(resource.fitness.as_tcp)))
+    Some(sealed.fit(Fitness::of(resource.fitness.as_tcp).stirred(resource.fitness.stir)))
 }
 
 /// The [`Takers`] that occur among many resources: tells without a look at them whether two Pilots get the same.

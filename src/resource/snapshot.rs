@@ -377,7 +377,8 @@ mod tests {
         let (mut r, all) = (Encoded::clone(&resource(0, 0)), Takers::ALL);
         r.body = entry.encode_to_vec().into();
         let r = Encoded::new(r.id, r.labels, r.annotations, r.body, r.topology);
-        let r = Arc::new(r.fit(Fitness { as_is: Takers::From(Pilot::V1_3), as_tcp: all }));
+        let r =
+            Arc::new(r.fit(Fitness { as_is: Takers::From(Pilot::V1_3), as_tcp: all, ..Fitness::default() }));
         let change = [(r.id.name.clone(), Some(Arc::clone(&r)))].into();
         let served = Arc::new(CollectionSnapshot::default().apply(&change));
         let view = served.fit_for(Pilot::V1_2);

@@ -7,10 +7,11 @@ use bytes::BufMut;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use crate::resource::encoded::Encoded;
+use crate::resource::legacy::Stir;
 
 /// The create time of every resource, in seconds since 1970: 2099-01-01T00:00:00Z.
 ///
-/// Fixed, so that it never causes a push; late, because istiod sorts services of one host by age and an object that a
+/// Fixed, so that it never causes a push where none is wanted (see [`Stir`]); late, because istiod sorts services of one host by age and an object that a
 /// user wrote in Kubernetes must win.
 pub const CREATE_TIME: i64 = 4_070_908_800;
 
@@ -45,8 +46,9 @@ impl Flavour {
 /// Appends `resource` to `out` as one element of the response's repeated field.
 pub fn render(resource: &Encoded, flavour: Flavour, out: &mut Vec<u8>) {
     let version = resource.version.to_string();
-    let envelope =
-        Envelope::measure(resource, if flavour == Flavour::XdsUnversioned { "" } else { &version });
+    let version = if flavour == Flavour::XdsUnversioned { "" } else { &version };
+    let stir = if flavour == Flavour::Legacy { resource.fitness.stir } else { Stir::default() };
+    let envelope = Envelope::measure(resource, version, Time::of(stir));
     let any = string_len(RESOURCE_TYPE_URL.len()) + string_len(envelope.len);
     match flavour {
         Flavour::Xds | Flavour::XdsUnversioned => {
@@ -72,6 +74,7 @@ pub fn render(resource: &Encoded, flavour: Flavour, out: &mut Vec<u8>) {
 struct Envelope<'a> {
     resource: &'a Encoded,
     version: &'a str,
+    created: Time,
     body_message: &'static str,
     metadata: usize,
     body: usize,
@@ -82,19 +85,20 @@ struct Envelope<'a> {
 const TYPE_PREFIX: &str = "type.googleapis.com/";
 
 impl<'a> Envelope<'a> {
-    fn measure(resource: &'a Encoded, version: &'a str) -> Self {
+    fn measure(resource: &'a Encoded, version: &'a str, created: Time) -> Self {
         let body_message = resource.id.collection.body_message();
         let pairs = |l: &crate::model::labels::Labels| -> usize {
             l.iter().map(|(k, v)| string_len(pair_len(k, v))).sum()
         };
         let metadata = string_len(resource.id.name.as_str().len())
-            + string_len(time_len())
+            + string_len(created.len())
             + if version.is_empty() { 0 } else { string_len(version.len()) }
             + pairs(&resource.labels)
             + pairs(&resource.annotations);
         let body = string_len(TYPE_PREFIX.len() + body_message.len())
             + if resource.body.is_empty() { 0 } else { string_len(resource.body.len()) };
-        Self { resource, version, body_message, metadata, body, len: string_len(metadata) + string_len(body) }
+        let len = string_len(metadata) + string_len(body);
+        Self { resource, version, created, body_message, metadata, body, len }
     }
 
     fn put_any(&self, out: &mut Vec<u8>) {
@@ -106,8 +110,8 @@ impl<'a> Envelope<'a> {
     fn put(&self, out: &mut Vec<u8>) {
         put_header(1, self.metadata, out);
         put_string(1, self.resource.id.name.as_str(), out);
-        put_header(2, time_len(), out);
-        put_time(out);
+        put_header(2, self.created.len(), out);
+        self.created.put(out);
         if !self.version.is_empty() {
             put_string(3, self.version, out);
         }
@@ -138,13 +142,35 @@ fn pair_len(k: &str, v: &str) -> usize {
     string_len(k.len()) + string_len(v.len())
 }
 
-fn time_len() -> usize {
-    1 + encoded_len_varint(CREATE_TIME.cast_unsigned())
+/// A `google.protobuf.Timestamp`.
+#[derive(Debug, Clone, Copy)]
+struct Time {
+    seconds: u64,
+    nanoseconds: u64,
 }
 
-fn put_time(out: &mut Vec<u8>) {
-    encode_key(1, WireType::Varint, out);
-    encode_varint(CREATE_TIME.cast_unsigned(), out);
+impl Time {
+    fn of(stir: Stir) -> Self {
+        let second = 1_000_000_000;
+        let (seconds, nanoseconds) = (stir.nanoseconds() / second, stir.nanoseconds() % second);
+        Self { seconds: CREATE_TIME.cast_unsigned() + seconds, nanoseconds }
+    }
+
+    /// As proto3 wants it: what is zero is left out.
+    fn fields(self) -> impl Iterator<Item = (u32, u64)> {
+        [(1, self.seconds), (2, self.nanoseconds)].into_iter().filter(|(_, value)| *value != 0)
+    }
+
+    fn len(self) -> usize {
+        self.fields().map(|(_, value)| 1 + encoded_len_varint(value)).sum()
+    }
+
+    fn put(self, out: &mut Vec<u8>) {
+        for (field, value) in self.fields() {
+            encode_key(field, WireType::Varint, out);
+            encode_varint(value, out);
+        }
+    }
 }
 
 /// The key and the length of a length-delimited field.
@@ -169,6 +195,7 @@ mod tests {
     use crate::proto::{discovery, mcp};
     use crate::resource::collection::Collection;
     use crate::resource::encoded::{ResourceId, ResourceName, TopologyHash};
+    use crate::resource::legacy::Fitness;
 
     fn resource(body: &'static [u8]) -> Encoded {
         let id = ResourceId {
@@ -189,7 +216,8 @@ mod tests {
         let m = got.metadata.unwrap();
         assert_eq!(m.name, "chandler/web.example");
         assert_eq!(m.version, version);
-        assert_eq!(m.create_time.unwrap().seconds, CREATE_TIME);
+        let created = m.create_time.unwrap();
+        assert_eq!((created.seconds, created.nanos), (CREATE_TIME, 0));
         assert_eq!(m.labels.len(), 2);
         assert_eq!(m.annotations["chandler/registry"], "onboard");
         let body = got.body.unwrap();
@@ -220,6 +248,23 @@ mod tests {
             let got = mcp::Resources::decode(&out[..]).unwrap();
             check_resource(got.resources[0].clone(), &r, &r.version.to_string());
         }
+    }
+
+    #[test]
+    fn what_is_stirred_is_younger_for_legacy_clients_alone() {
+        let hash = u64::MAX;
+        let r = resource(b"body").fit(Fitness::default().stirred(Stir::of(hash)));
+        let mut out = Vec::new();
+        render(&r, Flavour::Legacy, &mut out);
+        let got = mcp::Resources::decode(&out[..]).unwrap();
+        let created = got.resources[0].metadata.clone().unwrap().create_time.unwrap();
+        let stirred = (created.seconds - CREATE_TIME) as u64 * 1_000_000_000 + created.nanos as u64;
+        assert_eq!(stirred, Stir::of(hash).nanoseconds());
+        assert!(created.seconds - CREATE_TIME < 14 * 24 * 3600 && created.nanos < 1_000_000_000);
+        let mut out = Vec::new();
+        render(&r, Flavour::Xds, &mut out);
+        let got = discovery::DiscoveryResponse::decode(&out[..]).unwrap();
+        check_envelope(&got.resources[0], &r, &r.version.to_string());
     }
 
     #[test]

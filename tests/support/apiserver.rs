@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use super::http::Answer;
 use super::need::Need;
-use super::place::{Answer, free_address};
+use super::place::free_address;
 use super::process::{Process, scratch};
 
 /// The tokens that it accepts: one that may do everything, one that may do nothing until it is given rights.
@@ -170,7 +171,7 @@ impl Curl {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let (body, status) = text.rsplit_once('\n')?;
         let status = status.parse().ok().filter(|status| *status != 0)?;
-        Some(Answer { status, body: body.to_owned() })
+        Some(Answer { status, headers: Default::default(), body: body.to_owned() })
     }
 
     /// Applies one object on the server's side, without keeping it where `dry_run` is set.

@@ -8,13 +8,16 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::place::{Answer, Place, free_address};
+use super::http::Answer;
+use super::place::{Place, free_address};
 use super::process::{Process, scratch};
 
 /// How Chandler is to be started.
 #[derive(Debug)]
 pub struct ChandlerBuilder {
     config: String,
+    listener: String,
+    server: String,
     registries: String,
     files: Vec<(String, String)>,
     arguments: Vec<String>,
@@ -28,6 +31,20 @@ impl ChandlerBuilder {
     pub fn config(mut self, yaml: &str) -> Self {
         self.config.push_str(yaml.trim_end());
         self.config.push('\n');
+        self
+    }
+
+    /// Further keys of the one listener: `tls: {…}, access: […]`.
+    #[must_use]
+    pub fn listener(mut self, keys: &str) -> Self {
+        self.listener = format!(", {keys}");
+        self
+    }
+
+    /// Further keys of `server`: `mcp: {dial: […]}`.
+    #[must_use]
+    pub fn server(mut self, keys: &str) -> Self {
+        self.server = format!(", {keys}");
         self
     }
 
@@ -121,6 +138,8 @@ impl Chandler {
     pub fn build() -> ChandlerBuilder {
         ChandlerBuilder {
             config: String::new(),
+            listener: String::new(),
+            server: String::new(),
             registries: "- name: onboard\n  files: {path: services}".to_owned(),
             files: Vec::new(),
             arguments: Vec::new(),
@@ -156,9 +175,9 @@ impl Chandler {
     fn write_config(&self) {
         let Self { grpc, telemetry, admin, .. } = self;
         let text = format!(
-            "server: {{listeners: [{{address: '{grpc}'}}]}}\ntelemetry: {{listen: '{telemetry}'}}\n\
+            "server: {{listeners: [{{address: '{grpc}'{}}}]{}}}\ntelemetry: {{listen: '{telemetry}'}}\n\
              admin: {{listen: '{admin}'}}\nregistries:\n{}\n{}",
-            self.builder.registries, self.builder.config
+            self.builder.listener, self.builder.server, self.builder.registries, self.builder.config
         );
         replace(&self.config_file(), &text);
     }

@@ -19,26 +19,44 @@
 )]
 
 mod apiserver;
+mod certificates;
 mod chandler;
+mod consul;
 mod envoy;
+mod eureka;
+mod galley;
+mod http;
 mod istiod;
 mod need;
 mod netns;
+mod pilot;
 mod place;
 mod probe;
 mod process;
+mod refsink;
+mod spring;
 mod standin;
+mod switch;
 
 pub use apiserver::{ApiServer, Curl};
+pub use certificates::Certificates;
 pub use chandler::{Chandler, ChandlerBuilder};
+pub use consul::{Consul, ConsulAge, ConsulBuilder, consul_leader};
 pub use envoy::{Envoy, EnvoyBuilder};
+pub use eureka::{Eureka, EurekaBuilder, instance};
+pub use galley::Galley;
+pub use http::{Answer, Ask};
 pub use istiod::{Age, Istiod, IstiodBuilder, ShardEndpoint};
 pub use need::{Need, Ran, available};
 pub use netns::NetNs;
-pub use place::{Answer, Place, free_address, free_port};
+pub use pilot::{ClientTls, Pilot, PilotBuilder, Release};
+pub use place::{Place, free_address, free_port};
 pub use probe::{Calls, Delta, Probe, Sidecar, Sotw, tally};
 pub use process::{PATIENCE, Process, eventually};
+pub use refsink::{RefSink, SINK_ENTRIES};
+pub use spring::{Spring, SpringBuilder};
 pub use standin::{Backend, FakeAds, StubApiServer};
+pub use switch::Switch;
 
 /// Ends the test as left out unless everything that it names is there; records for `tests/run` what it ran against.
 ///

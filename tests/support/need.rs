@@ -27,6 +27,24 @@ pub enum Need {
     Etcd,
     /// The renderer of charts.
     Helm,
+    /// 1.6.14, the legacy control plane of most tests.
+    Pilot16,
+    /// 1.5.10, with `tests/run --all`.
+    Pilot15,
+    /// 1.7.8, with `tests/run --all`.
+    Pilot17,
+    /// The server that spoke the legacy protocol before us, with `tests/run --all`.
+    Galley,
+    /// Our judge on the reference sink.
+    RefSink,
+    /// Consul 1.22.7.
+    Consul,
+    /// Consul 1.8.7, with `tests/run --all`.
+    ConsulOld,
+    /// A Eureka server.
+    Eureka,
+    /// A Spring Cloud application, with `tests/run --all`.
+    Spring,
     /// Rights to make a network namespace with redirect rules in it.
     Namespace,
     /// `tests/run --all`: what takes minutes.
@@ -45,6 +63,15 @@ impl Need {
             Self::KubeApiserver => "CHANDLER_KUBE_APISERVER",
             Self::Etcd => "CHANDLER_ETCD",
             Self::Helm => "CHANDLER_HELM",
+            Self::Pilot15 => "CHANDLER_PILOT_1_5",
+            Self::Pilot16 => "CHANDLER_PILOT_1_6",
+            Self::Pilot17 => "CHANDLER_PILOT_1_7",
+            Self::Galley => "CHANDLER_GALLEY",
+            Self::RefSink => "CHANDLER_REFSINK",
+            Self::Consul => "CHANDLER_CONSUL",
+            Self::ConsulOld => "CHANDLER_CONSUL_1_8",
+            Self::Eureka => "CHANDLER_EUREKA",
+            Self::Spring => "CHANDLER_SPRING",
             Self::Namespace => "",
             Self::LongRuns => "CHANDLER_TEST_ALL",
         }
@@ -58,6 +85,12 @@ impl Need {
             Self::KubeApiserver => "kube-apiserver",
             Self::Etcd => "etcd",
             Self::Helm => "helm",
+            Self::Pilot15 | Self::Pilot16 | Self::Pilot17 => "Pilot",
+            Self::Galley => "Galley",
+            Self::RefSink => "refsink",
+            Self::Consul | Self::ConsulOld => "Consul",
+            Self::Eureka => "Eureka",
+            Self::Spring => "Spring Cloud",
             Self::Namespace => "network namespace",
             Self::LongRuns => "long runs",
         }
@@ -66,6 +99,9 @@ impl Need {
     const fn installer(self) -> &'static str {
         match self {
             Self::Istiod116 | Self::Istiod122 | Self::KubeApiserver | Self::Etcd => "tests/run --all",
+            Self::Pilot15 | Self::Pilot17 | Self::Galley | Self::ConsulOld | Self::Spring => {
+                "tests/run --all"
+            }
             _ => "tests/run",
         }
     }

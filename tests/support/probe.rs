@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -28,9 +28,19 @@ pub struct Probe {
 impl Probe {
     /// `probe ARGUMENTS…` in `place`.
     pub fn start<S: AsRef<OsStr>>(place: &Place, arguments: impl IntoIterator<Item = S>) -> Self {
+        Self::run(place, &Need::Probe.program(), arguments)
+    }
+
+    /// Another program of ours that writes lines and takes instructions in the same way.
+    pub fn start_program<S: AsRef<OsStr>>(program: &Path, arguments: impl IntoIterator<Item = S>) -> Self {
+        Self::run(&Place::Host, program, arguments)
+    }
+
+    fn run<S: AsRef<OsStr>>(place: &Place, program: &Path, arguments: impl IntoIterator<Item = S>) -> Self {
         let arguments: Vec<_> = arguments.into_iter().map(|one| one.as_ref().to_owned()).collect();
-        let name = format!("probe-{}", arguments[0].to_string_lossy());
-        let mut command = place.command(&Need::Probe.program());
+        let program_name = program.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("{program_name}-{}", arguments[0].to_string_lossy());
+        let mut command = place.command(program);
         command.args(&arguments);
         let (process, output) = Process::start_with_output(&name, command);
         Self { process, output, read: 0, partial: Vec::new(), lines: std::collections::VecDeque::new() }

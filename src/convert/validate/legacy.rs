@@ -6,9 +6,12 @@
 
 use std::net::IpAddr;
 
+use prost::Message;
+use xxhash_rust::xxh3::Xxh3Default;
+
 use crate::proto::networking::service_entry::Resolution;
 use crate::proto::networking::{ServiceEntry, WorkloadEntry};
-use crate::resource::legacy::{Fitness, Pilot, Takers};
+use crate::resource::legacy::{Fitness, Pilot, Stir, Takers};
 
 /// Sniffs what a port with an unset protocol speaks.
 const SNIFFS: Takers = Takers::From(Pilot::V1_3);
@@ -26,11 +29,35 @@ pub fn service_entry(entry: &ServiceEntry) -> Fitness {
     let rest = rest.into_iter().max().unwrap_or_default();
     let unset = entry.ports.iter().any(|p| p.protocol.is_empty());
     if !unset {
-        return Fitness::of(rest);
+        return Fitness::of(rest).stirred(stir(entry));
     }
     // On an address of its own a port may as well be opaque. Without one it would swallow what others have on that port.
     let opaque = if entry.addresses.is_empty() || entry.hosts.len() > 1 { rest.max(SNIFFS) } else { rest };
-    Fitness { as_is: rest.max(SNIFFS), as_tcp: opaque }
+    Fitness { as_is: rest.max(SNIFFS), as_tcp: opaque, stir: stir(entry) }
+}
+
+/// What no Pilot may take for a change of endpoints alone, seen on running ones: up to 1.7 they overlook that the last
+/// endpoint has gone, 1.5 and 1.6 then tell proxies to call every endpoint on the service's port instead of its own, and
+/// 1.5 forgets that endpoints with names are part of the cluster.
+fn stir(entry: &ServiceEntry) -> Stir {
+    let number = |name: &str| entry.ports.iter().find(|p| p.name == name).map(|p| p.number);
+    let moved =
+        |e: &WorkloadEntry| e.ports.iter().any(|(name, port)| number(name).is_some_and(|n| n != *port));
+    let plain = match Resolution::try_from(entry.resolution) {
+        Ok(Resolution::Static) => !entry.endpoints.is_empty() && !entry.endpoints.iter().any(moved),
+        Ok(Resolution::Dns) => false,
+        _ => true,
+    };
+    if plain {
+        return Stir::default();
+    }
+    let mut hash = Xxh3Default::new();
+    for endpoint in &entry.endpoints {
+        let bytes = endpoint.encode_to_vec();
+        hash.update(&(bytes.len() as u64).to_le_bytes());
+        hash.update(&bytes);
+    }
+    Stir::of(hash.digest())
 }
 
 /// Which Pilots take a WorkloadEntry that passes [`super::workload_entry`].
@@ -184,12 +211,55 @@ mod tests {
             change(&mut entry);
             service_entry(&entry)
         };
-        assert_eq!(unset(|_| {}), Fitness { as_is: SNIFFS, as_tcp: Takers::ALL });
+        assert_eq!(unset(|_| {}), Fitness { as_is: SNIFFS, as_tcp: Takers::ALL, ..Fitness::default() });
         assert_eq!(unset(|e| e.endpoints.clear()), Fitness::of(LIBERAL));
         assert_eq!(
             unset(|e| e.addresses.clear()),
             Fitness::of(SNIFFS),
             "it would catch all calls to that port"
         );
+    }
+
+    fn stir_of(change: impl FnOnce(&mut ServiceEntry)) -> Stir {
+        let mut entry = entry();
+        change(&mut entry);
+        service_entry(&entry).stir
+    }
+
+    #[test]
+    fn endpoints_on_the_services_port_move_nothing_else() {
+        assert_eq!(stir_of(|_| {}), Stir::default());
+        assert_eq!(stir_of(|e| e.endpoints.push(at("10.0.0.2"))), Stir::default());
+        let same = WorkloadEntry { ports: [("main".into(), 80)].into(), ..at("10.0.0.2") };
+        assert_eq!(stir_of(|e| e.endpoints.push(same)), Stir::default());
+    }
+
+    #[test]
+    fn emptied_and_moved_endpoints_are_no_change_of_endpoints_alone() {
+        let on = |port: u32| WorkloadEntry { ports: [("main".into(), port)].into(), ..at("10.0.0.2") };
+        let stirs = [
+            Stir::default(),
+            stir_of(|e| e.endpoints.clear()),
+            stir_of(|e| e.endpoints.push(on(8080))),
+            stir_of(|e| e.endpoints.push(on(8081))),
+            stir_of(|e| e.endpoints = vec![on(8080)]),
+        ];
+        for (n, one) in stirs.iter().enumerate() {
+            assert!(stirs[..n].iter().all(|other| other != one), "{n}");
+        }
+        assert_eq!(stirs[2], stir_of(|e| e.endpoints.push(on(8080))), "it follows from the content");
+    }
+
+    #[test]
+    fn names_are_no_change_of_endpoints_alone() {
+        let named = |name: &str| {
+            stir_of(|e| {
+                e.resolution = Resolution::Dns.into();
+                e.endpoints = vec![at(name)];
+            })
+        };
+        assert_eq!(named("a.example"), named("a.example"));
+        assert_ne!(named("a.example"), named("b.example"));
+        assert_eq!(stir_of(|e| e.resolution = Resolution::None.into()), Stir::default());
     }
 }

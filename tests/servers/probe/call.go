@@ -10,14 +10,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
 type callFlags struct {
-	url, connect, host, method string
-	tcp                        bool
-	every, timeout             time.Duration
-	headers                    pairs
+	url, connect, host, method, body string
+	tcp                              bool
+	every, timeout                   time.Duration
+	headers                          pairs
 }
 
 // runCall makes one call, or one after another, and writes a line for each: what answered or what went wrong.
@@ -29,6 +30,7 @@ func runCall(ctx context.Context, args []string) error {
 	flags.StringVar(&f.connect, "connect", "", "HOST:PORT to connect to whatever the URL says; with -tcp the only address")
 	flags.StringVar(&f.host, "host", "", "Host header, where it differs from the URL's")
 	flags.StringVar(&f.method, "method", http.MethodGet, "HTTP method")
+	flags.StringVar(&f.body, "body", "", "what to send")
 	flags.Var(f.headers, "header", "further headers, NAME=VALUE")
 	flags.BoolVar(&f.tcp, "tcp", false, "send a line over TCP and read one")
 	flags.DurationVar(&f.every, "every", 0, "go on calling at this interval until stopped")
@@ -74,7 +76,7 @@ func (f *callFlags) exchange(ctx context.Context) (event, error) {
 	if f.tcp {
 		return f.line(ctx)
 	}
-	request, err := http.NewRequestWithContext(ctx, f.method, f.url, nil)
+	request, err := http.NewRequestWithContext(ctx, f.method, f.url, strings.NewReader(f.body))
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +95,11 @@ func (f *callFlags) exchange(ctx context.Context) (event, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := event{"event": "answer", "status": response.StatusCode, "body": string(body)}
+	headers := map[string]string{}
+	for name := range response.Header {
+		headers[strings.ToLower(name)] = response.Header.Get(name)
+	}
+	e := event{"event": "answer", "status": response.StatusCode, "headers": headers, "body": string(body)}
 	if json.Valid(body) {
 		e["json"] = json.RawMessage(body)
 	}

@@ -26,7 +26,7 @@ pub struct ShardEndpoint {
 }
 
 impl ShardEndpoint {
-    fn read(value: &Value) -> Self {
+    pub(in super::super) fn read(value: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let number = |value: &Value| value.as_u64().unwrap_or_default();
         // 1.18 shows one address, the newest a list.

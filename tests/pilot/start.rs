@@ -1,0 +1,88 @@
+//! A Pilot gets ready, has what was published, and has it right.
+
+use serde_json::json;
+
+use crate::support::{Certificates, Chandler, PATIENCE, Pilot, Release, eventually};
+use crate::view::{BESIDE, WEB, hosts_are, hundred, service, web};
+
+every_release!(
+    pilot_gets_ready_where_there_is_nothing,
+    pilot_has_what_was_published,
+    pilot_has_it_over_mutual_tls,
+    pilot_without_a_certificate_gets_nothing,
+);
+
+async fn pilot_gets_ready_where_there_is_nothing(release: Release) {
+    let chandler = Chandler::start("", &[]).await;
+    let pilot = Pilot::start(release, chandler.grpc).await;
+    assert_eq!(pilot.objects().await, Vec::<String>::new());
+    let acks = pilot.acks().await;
+    assert_eq!(acks.len(), release.collections(), "{acks:?}");
+    assert!(acks.values().all(|count| *count == 1.0), "each once: {acks:?}");
+    assert!(pilot.nacks().await.is_empty());
+}
+
+async fn pilot_has_what_was_published(release: Release) {
+    let two = web(&["{address: 10.0.0.5, ports: {http-8080: 18080}}", "{address: 10.0.0.6}"]);
+    let chandler =
+        Chandler::start("", &[("web.yaml", &two), ("beside.yaml", &service("beside", "10.0.0.9"))]).await;
+    check(Pilot::start(release, chandler.grpc).await).await;
+}
+
+async fn pilot_has_it_over_mutual_tls(release: Release) {
+    let certificates = Certificates::create();
+    let two = web(&["{address: 10.0.0.5, ports: {http-8080: 18080}}", "{address: 10.0.0.6}"]);
+    let chandler = Chandler::build()
+        .listener(&certificates.listener())
+        .service_file("web.yaml", &two)
+        .service_file("beside.yaml", &service("beside", "10.0.0.9"))
+        .start()
+        .await;
+    check(Pilot::build(release, chandler.grpc).mutual_tls(&certificates.client()).start().await).await;
+}
+
+async fn check(pilot: Pilot) {
+    let objects = pilot.configz().await;
+    let keys: Vec<_> = objects.keys().map(|(namespace, name)| format!("{namespace}/{name}")).collect();
+    assert_eq!(keys, [format!("chandler/{BESIDE}"), format!("chandler/{WEB}")]);
+    let web = &objects[&("chandler".to_owned(), WEB.to_owned())];
+    let spec = web.get("spec").or_else(|| web.get("Spec")).expect("a spec");
+    assert_eq!(spec["hosts"], json!([WEB]));
+    assert_eq!(spec["resolution"], "STATIC");
+    assert_eq!(spec["endpoints"][0]["ports"], json!({"http-8080": 18080}));
+    hosts_are(&pilot, &[BESIDE, WEB]).await;
+    pilot.endpoints_are(WEB, &["10.0.0.5:18080", "10.0.0.6:8080"]).await;
+    pilot.endpoints_are(BESIDE, &["10.0.0.9:8081"]).await;
+    let shards = pilot.shards(WEB).await;
+    let shown: Vec<_> =
+        shards.iter().map(|one| (one.address.as_str(), one.port, one.tls_mode.as_str())).collect();
+    assert_eq!(shown, [("10.0.0.5", 18080, "disabled"), ("10.0.0.6", 8080, "disabled")]);
+    assert!(!pilot.log_contains("Discarding incoming MCP resource"), "it dropped something");
+    assert!(pilot.nacks().await.is_empty());
+}
+
+/// It is told nothing and stays as it is: never ready, and never served emptiness.
+async fn pilot_without_a_certificate_gets_nothing(release: Release) {
+    let certificates = Certificates::create();
+    let chandler = Chandler::build()
+        .listener(&certificates.listener())
+        .service_file("many.yaml", &hundred())
+        .start()
+        .await;
+    let mut stranger = certificates.client();
+    let foreign = Certificates::create();
+    (stranger.certificate, stranger.key) = (foreign.path("client.pem"), foreign.path("client.key"));
+    let pilot = Pilot::build(release, chandler.grpc).mutual_tls(&stranger).start_unready();
+    eventually("it to have been turned away more than once", PATIENCE, async || {
+        let metrics = chandler.telemetry("/metrics").await.body;
+        let refused =
+            metrics.lines().filter(|line| line.starts_with("chandler_tls_handshake_failures_total"));
+        let count: f64 = refused.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum();
+        (count >= 2.0).then_some(())
+    })
+    .await;
+    assert!(!pilot.is_ready().await);
+    // The right one is not kept waiting by it.
+    let right = Pilot::build(release, chandler.grpc).mutual_tls(&certificates.client()).start().await;
+    assert_eq!(right.hosts().await.len(), 100);
+}
