@@ -66,7 +66,7 @@ chandler: telemetry
 
 /healthz   200 while the pipeline answers
 /readyz    200 while every socket is open and no drain has begun
-/syncz     200 once every registry is read or restored; a line for each
+/syncz     200 once every registry is read, restored or given up on; a line for each
 /metrics   OpenMetrics
 ";
 
@@ -75,6 +75,7 @@ chandler: admin API (JSON, read only)
 
 /api/v1/registries                          what each registry holds and how its adapter is
 /api/v1/services?registry=NAME              every item read and what became of it
+/api/v1/services?name=NAME                  one of them, with every instance
 /api/v1/resources?collection=se             names and versions of what is served
 /api/v1/resources?collection=se&name=NS/N   one resource, whole
 /api/v1/clients                             who is connected and how far each has got

@@ -2,6 +2,7 @@
 //!
 //! A service that cannot be converted stops nothing else: the error names it, and its last good resource stays.
 
+pub mod admission;
 #[cfg(test)]
 mod fixtures;
 pub mod labels;
@@ -9,7 +10,10 @@ pub mod mapping;
 pub mod memory;
 pub mod naming;
 pub mod object;
+pub mod policy;
 pub mod ports;
+pub mod select;
+pub mod self_service;
 pub mod service_entry;
 pub mod spec;
 pub mod validate;

@@ -18,7 +18,7 @@ use crate::pipeline::debounce::Cadence;
 use crate::pipeline::desired::Terms;
 use crate::pipeline::engine::{Engine, Settings};
 use crate::pipeline::intake::{Delivery, Generation};
-use crate::pipeline::reading::RegistrySettings;
+use crate::pipeline::reading::{RegistrySettings, Startup};
 use crate::resource::collection::Collection;
 
 pub use crate::delivery::fuzz::conversation;
@@ -55,7 +55,8 @@ fn settings() -> Settings {
     let registry = RegistrySettings {
         name: RegistryName::new("fuzz"),
         generation: Generation(1),
-        mapping: Arc::new(mapping),
+        policy: Arc::new(mapping.into()),
+        startup: Startup::default(),
         scopes: vec![Scope::new("files")],
         feeds: vec![Collection::ServiceEntry, Collection::WorkloadEntry],
     };

@@ -112,7 +112,7 @@ impl Pipeline {
                         self.hear();
                     }
                 }
-                Some(settings) = self.settings.recv() => self.engine.configure(settings),
+                Some(settings) = self.settings.recv() => self.engine.configure(settings, self.now()),
                 () = tokio::task::yield_now(), if busy => {}
                 delivery = self.deliveries.recv(), if !busy => match delivery {
                     Some(delivery) => self.deliver(delivery),
@@ -143,7 +143,7 @@ impl Pipeline {
     /// Takes in one thing that waits. Settings come first: what follows from them may be among the deliveries.
     fn hear(&mut self) {
         if let Ok(settings) = self.settings.try_recv() {
-            self.engine.configure(settings);
+            self.engine.configure(settings, self.now());
         } else if let Ok(delivery) = self.deliveries.try_recv() {
             self.deliver(delivery);
         }
@@ -157,9 +157,11 @@ impl Pipeline {
     /// Tells people what was read, what was refused and what no longer is.
     fn speak(&mut self) {
         for registry in self.engine.take_read() {
-            let Counts { services, endpoints, objects } = self.engine.catalog().counts(&registry);
-            tracing::info!(%registry, services, endpoints, objects, "registry read");
+            let Counts { services, left_out, endpoints, objects } = self.engine.catalog().counts(&registry);
+            tracing::info!(%registry, services, left_out, endpoints, objects, "registry read");
         }
+        self.speak_of_the_late();
+        self.speak_of_ignored();
         let collisions = self.engine.desired().addresses().collisions();
         self.metrics.collisions.inc_by(collisions.saturating_sub(self.metrics.collisions.get()));
         for complaint in self.engine.take_complaints() {
@@ -174,6 +176,35 @@ impl Pipeline {
                 ),
                 None => tracing::info!(registry = %v.registry, item = %v.item, host, "no longer refused"),
             }
+        }
+    }
+
+    fn speak_of_the_late(&mut self) {
+        for registry in self.engine.take_overdue() {
+            let Some((_, reading)) = self.engine.readings().find(|(name, _)| **name == registry) else {
+                continue;
+            };
+            let wait = reading.startup().wait;
+            if reading.startup().optional {
+                tracing::warn!(%registry, ?wait, "not read in time and optional: the mesh is served without it until it is");
+            } else {
+                tracing::warn!(
+                    %registry, ?wait,
+                    "not read in time: what it feeds is not answered until it is (`startup.optional: true` would do without it)"
+                );
+            }
+        }
+    }
+
+    /// Tells of some at most, all at a time: one mistake may stand in a thousand services.
+    fn speak_of_ignored(&mut self) {
+        const AT_A_TIME: usize = 20;
+        let ignored = self.engine.take_ignored();
+        for i in ignored.iter().take(AT_A_TIME) {
+            tracing::warn!(registry = %i.registry, item = %i.item, "ignored what its owner says: {}", i.what.join("; "));
+        }
+        if let Some(more) = ignored.len().checked_sub(AT_A_TIME).filter(|more| *more > 0) {
+            tracing::warn!("ignored what the owners of {more} more services say: /api/v1/services names all");
         }
     }
 
@@ -202,7 +233,8 @@ mod tests {
     use crate::model::service::{ItemKind, Protocol, Scope, ServiceKey};
     use crate::pipeline::debounce::Cadence;
     use crate::pipeline::desired::Terms;
-    use crate::pipeline::reading::RegistrySettings;
+    use crate::pipeline::reading::{RegistrySettings, Startup};
+    use crate::pipeline::report::Wanted;
     use crate::resource::collection::Collection;
 
     /// More than the channel holds, so that there is always another question.
@@ -213,7 +245,8 @@ mod tests {
         let registry = RegistrySettings {
             name: RegistryName::new("r"),
             generation: Generation(1),
-            mapping: Arc::new(Mapping::new(Vec::new(), namespace, Protocol::Http)),
+            policy: Arc::new(Mapping::new(Vec::new(), namespace, Protocol::Http).into()),
+            startup: Startup::default(),
             scopes: vec![Scope::new("all")],
             feeds: vec![Collection::ServiceEntry],
         };
@@ -232,6 +265,22 @@ mod tests {
         (0..n).map(|i| Item::Refused(key(i), "no".into())).collect()
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn an_optional_registry_that_says_nothing_is_waited_for_no_longer_than_it_says() {
+        let mut settings = settings();
+        let wait = Duration::from_secs(60);
+        settings.registries[0].startup = Startup { optional: true, wait };
+        let (pipeline, _handle, mut reader) = Pipeline::new(settings, Arc::default());
+        let (stop, started) = (CancellationToken::new(), Instant::now());
+        let mut running = tokio::task::JoinSet::new();
+        running.spawn(pipeline.run(stop.clone()));
+        while reader.next().await.unwrap().get(Collection::ServiceEntry).is_none() {}
+        let took = started.elapsed();
+        assert!(took >= wait && took < wait + Duration::from_secs(1), "{took:?}");
+        stop.cancel();
+        running.join_next().await.unwrap().unwrap().unwrap();
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
     async fn who_asks_without_end_does_not_hold_up_a_registry() {
         let (pipeline, handle, mut reader) = Pipeline::new(settings(), Arc::default());
@@ -247,7 +296,7 @@ mod tests {
         let mut askers = tokio::task::JoinSet::new();
         for _ in 0..ASKERS {
             let questions = handle.questions.clone();
-            askers.spawn(async move { while questions.services(None).await.is_some() {} });
+            askers.spawn(async move { while questions.services(Wanted::default()).await.is_some() {} });
         }
         // More than the channel holds: they end up there only if somebody takes them out.
         let speak = async {

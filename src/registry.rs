@@ -8,8 +8,14 @@ use crate::model::service::Scope;
 use crate::pipeline::intake::Changes;
 use crate::resource::collection::Collection;
 
+#[cfg(feature = "consul")]
+pub mod consul;
+#[cfg(feature = "eureka")]
+pub mod eureka;
 #[cfg(feature = "files")]
 pub mod files;
+#[cfg(feature = "http-registries")]
+pub mod http;
 
 /// A future that owns all that it needs.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;

@@ -5,6 +5,7 @@ pub mod authorizer;
 pub mod door;
 mod kept;
 pub mod peer;
+pub mod secret;
 pub mod tls;
 
 pub use kept::Keeper;

@@ -14,6 +14,7 @@ use chandler::config::{
     Access, Config, ConfigErrors, Entrance, FilesConfig, QUICKSTART, RegistryKind, Source,
 };
 use chandler::convert::mapping::ServicePorts;
+use chandler::convert::self_service::Say;
 use chandler::limit::{Limits, Rate};
 use chandler::model::endpoint::TlsMode;
 use chandler::model::service::{Addresses, Location, Protocol, RegistryName};
@@ -82,7 +83,7 @@ fn what_is_not_written_has_its_default() {
     assert_eq!(c.push.topology.quiet, Duration::from_secs(1));
     assert_eq!(c.push.topology.max, Duration::from_secs(5));
     assert_eq!(c.push.full_state_interval, Duration::from_millis(500));
-    let map = &c.registries[0].map;
+    let map = &c.registries[0].policy.map;
     assert!(map.hosts.is_empty() && map.export_to.is_empty() && map.endpoints.is_empty());
     assert_eq!(map.namespace.as_str(), "chandler");
     assert_eq!(
@@ -113,7 +114,7 @@ fn every_key_is_taken_as_written() {
     );
     assert_eq!(limits.first_request_timeout, Some(Duration::from_secs(90)));
     assert_eq!(limits.unknown_collections, 0);
-    let map = &c.registries[0].map;
+    let map = &c.registries[0].policy.map;
     assert_eq!(map.hosts[0].as_str(), "{service}.example.internal");
     assert_eq!(map.protocol, Protocol::Http);
     assert_eq!(map.service_ports, ServicePorts::List(vec![80, 8080]));
@@ -145,7 +146,7 @@ fn what_is_shown_can_be_read_back() {
 fn paths_are_relative_to_the_configuration_file() {
     let path = |text: &str| match good(text).registries.remove(0).kind {
         RegistryKind::Files(FilesConfig { source: Source::Path(path) }) => path,
-        RegistryKind::Files(other) => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     };
     assert_eq!(path(MINIMAL), Path::new("/etc/chandler/services"));
     assert_eq!(path(&MINIMAL.replace("services", "/srv/x")), Path::new("/srv/x"));
@@ -191,7 +192,7 @@ fn the_quickstart_is_the_shipped_one() {
     let shipped = Config::load(&manifest("config/quickstart.yaml")).unwrap();
     assert_eq!(built_in.mesh, shipped.mesh);
     assert!(built_in.server.listeners.iter().all(|l| l.address.ip().is_loopback()));
-    let RegistryKind::Files(files) = &built_in.registries[0].kind;
+    let RegistryKind::Files(files) = &built_in.registries[0].kind else { panic!("{built_in:?}") };
     let Source::Embedded(services) = files.source else { panic!("{files:?}") };
     for (name, text) in services {
         assert_eq!(*text, std::fs::read_to_string(manifest("config").join(name)).unwrap());
@@ -231,6 +232,9 @@ fn what_comes_later_is_called_so() {
         ("registries:\n- name: a\n  §consul: {address: x}\n", "consul"),
         ("registries:\n- name: a\n  files: {path: x}\n  §select: {}\n", "select"),
         ("registries:\n- name: a\n  files: {path: x}\n  map: {§selfService: []}\n", "selfService"),
+        ("registries:\n- name: a\n  §zookeeper: {address: x}\n", "zookeeper"),
+        ("registries:\n- name: a\n  files: {path: x}\n  §guard: {}\n", "guard"),
+        ("registries:\n- name: a\n  files: {path: x}\n  services: {b: {§guard: {}}}\n", "guard"),
     ] {
         refused(text, &[&format!("`{key}` is not available in this version")]);
     }
@@ -581,10 +585,87 @@ fn a_reload_knows_what_is_new_changed_kept_and_gone() {
 }
 
 #[test]
-fn a_changed_mapping_is_a_changed_registry() {
+fn what_is_taken_and_how_it_appears_changes_without_a_restart_of_the_registry() {
     let (old, new) =
         (good(&with_map("{labels: {include: [a]}}")), good(&with_map("{labels: {include: [b]}}")));
-    assert_eq!(old.changes(&new).unwrap().registries, [(name("a"), Fate::Changed)]);
+    let plan = old.changes(&new).unwrap();
+    assert_eq!((&*plan.registries, plan.is_empty()), (&[(name("a"), Fate::Adjusted)][..], false));
+    assert_eq!(plan.to_string(), "adjusted: a");
+    for other in
+        ["select: {include: [{name: b}]}", "services: {b: {drop: true}}", "startup: {optional: true}"]
+    {
+        let (old, new) = (good(&with_registry("")), good(&with_registry(other)));
+        assert_eq!(old.changes(&new).unwrap().registries, [(name("a"), Fate::Adjusted)], "{other}");
+    }
+}
+
+/// A registry with one more line.
+fn with_registry(line: &str) -> String {
+    format!("registries:\n- name: a\n  files: {{path: x}}\n  {line}\n")
+}
+
+#[test]
+fn what_is_taken_is_read_as_written() {
+    let of = |line: &str| good(&with_registry(line)).registries.remove(0);
+    let select =
+        of("select: {include: [{name: 'web-*', tag: m}, {metadata: {team: 'p*'}}], exposedByDefault: false}");
+    let select = select.policy.select;
+    assert!(!select.exposed_by_default && select.exclude.is_empty());
+    let [both, metadata] = select.include.as_slice() else { panic!("{select:?}") };
+    assert!(both.name.as_ref().unwrap().is_match("web-1") && both.tag.as_ref().unwrap().is_match("m"));
+    assert!(metadata.metadata[0].0.is_match("team") && metadata.metadata[0].1.is_match("pay"));
+
+    let services =
+        of("services: {'legacy-*': {protocol: TCP, aliases: ['{service}.old']}, x: {drop: true}, '*': {}}");
+    let mapping = |name: &str| services.policy.mapping(name);
+    assert_eq!(mapping("legacy-a").unwrap().protocol, Protocol::Tcp);
+    assert_eq!(mapping("legacy-a").unwrap().aliases[0].as_str(), "{service}.old");
+    assert!(mapping("x").is_none());
+    assert_eq!(mapping("y"), Some(&services.policy.map));
+    let order =
+        of("services: {'*': {}, 'a*': {protocol: TCP}, ab: {protocol: TLS}, '*-long': {protocol: GRPC}}");
+    let protocol = |name: &str| order.policy.mapping(name).unwrap().protocol;
+    assert_eq!(["ab", "ac", "a-long"].map(protocol), [Protocol::Tls, Protocol::Tcp, Protocol::Grpc]);
+
+    let startup = of("startup: {optional: true, wait: 5s}").startup;
+    assert_eq!((startup.optional, startup.wait), (true, Duration::from_secs(5)));
+    let may = of("map: {selfService: [host, weight]}").policy.map.self_service.may;
+    assert_eq!(may.into_iter().collect::<Vec<_>>(), [Say::Weight, Say::Host]);
+}
+
+#[test]
+fn an_exception_has_what_the_map_says_where_it_is_silent() {
+    let text = "  map: {protocol: HTTP, labels: {set: {a: b}}, endpoints: [{cidr: 10.0.0.0/8, drop: true}]}\n  services: {x: {labels: {exclude: [c]}}}";
+    let c = good(&format!("registries:\n- name: a\n  files: {{path: x}}\n{text}\n"));
+    let mapping = c.registries[0].policy.mapping("x").unwrap();
+    assert_eq!((mapping.protocol, mapping.labels.set.get("a")), (Protocol::Http, Some("b")));
+    assert!(mapping.labels.exclude.is_match("c") && mapping.endpoints[0].drop);
+}
+
+#[test]
+fn a_selection_that_makes_no_sense_is_refused() {
+    let wrong = |line: &str, words: &[&str]| refused(&with_registry(line), words);
+    wrong("select: {include: [§{}]}", &["without a condition", "`name`, `tag` or `metadata`"]);
+    wrong("select: {include: [{metadata: §{}}]}", &["always holds"]);
+    wrong("select: {include: [{name: §'a['}]}", &["no pattern"]);
+    wrong("select: {exclude: [{§nmae: a}]}", &["did you mean `name`?"]);
+    wrong("select: {exposedByDefault: §yes}", &["true or false"]);
+    wrong("services: {x: §5}", &["expected a map"]);
+    wrong("select: {include: [{name: a, tag: §[]}]}", &["expected text"]);
+}
+
+#[test]
+fn an_exception_that_makes_no_sense_is_refused() {
+    let wrong = |line: &str, words: &[&str]| refused(&with_registry(line), words);
+    wrong("services: {a: §{drop: true, protocol: TCP}}", &["nothing else can hold"]);
+    wrong("services: {a: {§portocol: TCP}}", &["did you mean `protocol`?"]);
+    wrong("services: {a: {aliases: [§'{x}.y']}}", &["unknown placeholder"]);
+    wrong("map: {§aliases: [a.b]}", &["unknown key `aliases`"]);
+    wrong("map: {selfService: [§hots]}", &["did you mean `host`?"]);
+    wrong("map: {selfService: [host, §host]}", &["in this list already"]);
+    wrong("startup: {wait: §60}", &["a duration with its unit"]);
+    let nothing = "  select: {§exposedByDefault: false}\n  map: {selfService: []}\n";
+    refused(&format!("registries:\n- name: a\n  files: {{path: x}}\n{nothing}"), &["nothing could be taken"]);
 }
 
 #[test]

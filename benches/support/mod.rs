@@ -17,12 +17,12 @@ use chandler::convert::validate::Release;
 use chandler::model::change::{Batch, Change, Item, Trust};
 use chandler::model::endpoint::{Address, Endpoint, EndpointPorts, Weight};
 use chandler::model::labels::Labels;
-use chandler::model::service::{ItemKind, Protocol, RegistryName, Says, Scope, Service, ServiceKey};
+use chandler::model::service::{ItemKind, Protocol, RegistryName, Scope, Service, ServiceKey};
 use chandler::pipeline::debounce::Cadence;
 use chandler::pipeline::desired::Terms;
 use chandler::pipeline::engine::Settings;
 use chandler::pipeline::intake::Generation;
-use chandler::pipeline::reading::RegistrySettings;
+use chandler::pipeline::reading::{RegistrySettings, Startup};
 use chandler::resource::collection::Collection;
 
 /// The only registry of a bench.
@@ -38,7 +38,8 @@ pub fn settings() -> Settings {
     let registry = RegistrySettings {
         name: registry(),
         generation: Generation(1),
-        mapping: Arc::new(mapping),
+        policy: Arc::new(mapping.into()),
+        startup: Startup::default(),
         scopes: vec![Scope::new("all")],
         feeds: vec![Collection::ServiceEntry],
     };
@@ -68,17 +69,9 @@ pub fn service(number: u32, endpoints: u32, turn: u32) -> Item {
         }
     };
     let name: Arc<str> = format!("service-{number:06}").into();
-    Item::Service(Arc::new(Service {
-        key: ServiceKey { kind: ItemKind::Service, name: Arc::clone(&name), scope: Scope::new("all") },
-        name,
-        hosts: Vec::new(),
-        variables: Labels::EMPTY,
-        ports: Vec::new(),
-        endpoints: (0..endpoints).map(endpoint).collect(),
-        labels: Labels::EMPTY,
-        annotations: Labels::EMPTY,
-        says: Says::default(),
-    }))
+    let key = ServiceKey { kind: ItemKind::Service, name: Arc::clone(&name), scope: Scope::new("all") };
+    let endpoints = (0..endpoints).map(endpoint).collect();
+    Item::Service(Arc::new(Service { endpoints, ..Service::new(key, name) }))
 }
 
 /// A complete read of `services` services.

@@ -11,7 +11,7 @@ use crate::admin::http::ApiError;
 use crate::admin::rows::{ClientRow, RegistryRow};
 use crate::admin::{AdminState, asked, object};
 use crate::model::service::RegistryName;
-use crate::pipeline::report::ServiceReport;
+use crate::pipeline::report::{ServiceReport, Wanted};
 use crate::resource::collection::Collection;
 use crate::resource::encoded::Encoded;
 use crate::resource::snapshot::Snapshot;
@@ -38,6 +38,7 @@ pub(super) async fn registries(State(state): State<AdminState>) -> Answer<Vec<Re
 #[serde(deny_unknown_fields)]
 pub(super) struct OfRegistry {
     registry: Option<String>,
+    name: Option<String>,
 }
 
 /// Every item and what became of it.
@@ -52,7 +53,8 @@ pub(super) async fn services(
             return Err(ApiError::new(StatusCode::NOT_FOUND, format!("there is no registry {name:?}")));
         }
     }
-    asked(state.questions.services(query.registry)).await.map(Json).ok_or_else(ApiError::pipeline)
+    let wanted = Wanted { registry: query.registry, name: query.name };
+    asked(state.questions.services(wanted)).await.map(Json).ok_or_else(ApiError::pipeline)
 }
 
 #[derive(Debug, Deserialize)]

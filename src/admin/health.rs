@@ -58,7 +58,7 @@ pub(super) async fn readyz(State(state): State<AdminState>) -> Answer {
     }
 }
 
-/// Every registry is read or restored, with a line for each.
+/// Every registry is read, restored or given up on, with a line for each.
 pub(super) async fn syncz(State(state): State<AdminState>) -> Answer {
     let Some(registries) = asked(state.questions.registries()).await else {
         return bad("the pipeline does not answer");
@@ -68,6 +68,7 @@ pub(super) async fn syncz(State(state): State<AdminState>) -> Answer {
         let unread = r.doubt.clone().unwrap_or_else(|| r.unread_scopes.join(", "));
         // Writing to a string cannot fail.
         let _ok = match (r.complete, unread.is_empty()) {
+            (false, _) if r.given_up => writeln!(lines, "{}: given up until it is read: {unread}", r.name),
             (true, _) => writeln!(lines, "{}: read", r.name),
             (false, true) => writeln!(lines, "{}: not read yet", r.name),
             (false, false) => writeln!(lines, "{}: not read yet: {unread}", r.name),
@@ -76,6 +77,6 @@ pub(super) async fn syncz(State(state): State<AdminState>) -> Answer {
     if lines.is_empty() {
         lines.push_str("no registries\n");
     }
-    let all = registries.iter().all(|r| r.complete);
+    let all = registries.iter().all(|r| r.complete || r.given_up);
     (if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, lines)
 }

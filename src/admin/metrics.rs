@@ -82,9 +82,17 @@ fn adapters(registries: &BTreeMap<RegistryName, RegistryStatus>, now: &mut Regis
 fn contents(reports: &[RegistryReport], now: &mut Registry) {
     /// What is read off a report, as a metric's name and help.
     type Column = (&'static str, &'static str, fn(&RegistryReport) -> usize);
-    const COLUMNS: [Column; 6] = [
+    const COLUMNS: [Column; 8] = [
         ("registry_complete", "Whether the registry has been read completely", |r| r.complete.into()),
-        ("registry_services", "Services that the registry holds", |r| r.services),
+        (
+            "registry_given_up",
+            "Whether the mesh is served without the registry, optional and not read in time",
+            |r| r.given_up.into(),
+        ),
+        ("registry_services", "Services of the registry that are taken", |r| r.services),
+        ("registry_left_out_services", "Services of the registry that are left out on purpose", |r| {
+            r.left_out
+        }),
         ("registry_endpoints", "Endpoints of the registry's services", |r| r.endpoints),
         ("registry_objects", "Whole objects that the registry holds", |r| r.objects),
         ("held_endpoints", "Endpoints kept although the registry does not show them any more", |r| {

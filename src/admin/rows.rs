@@ -23,9 +23,15 @@ pub struct RegistryRow {
     /// Scopes of which no complete read has arrived yet.
     #[serde(default)]
     pub unread_scopes: Vec<String>,
-    /// Services that it holds.
+    /// Whether the mesh is served without it, because it is optional and was not read in time.
+    #[serde(default)]
+    pub given_up: bool,
+    /// Services of it that are taken.
     pub services: usize,
-    /// Endpoints of these.
+    /// Services of it that are left out on purpose.
+    #[serde(default)]
+    pub left_out: usize,
+    /// Endpoints of those that are taken.
     pub endpoints: usize,
     /// Whole objects that it holds.
     #[serde(default)]
@@ -54,7 +60,9 @@ impl RegistryRow {
             up: status.up,
             complete: report.complete,
             unread_scopes: report.unread_scopes,
+            given_up: report.given_up,
             services: report.services,
+            left_out: report.left_out,
             endpoints: report.endpoints,
             objects: report.objects,
             refused: report.refused,

@@ -33,7 +33,7 @@ fn report(name: &str, complete: bool) -> RegistryReport {
         endpoints: 7,
         objects: 1,
         refused: 2,
-        held_endpoints: 0,
+        ..RegistryReport::default()
     }
 }
 
@@ -122,6 +122,19 @@ async fn ready_means_open_sockets_and_no_drain_whatever_is_unread() {
 }
 
 #[tokio::test]
+async fn a_registry_that_is_given_up_on_is_named_and_waited_for_no_more() {
+    let given_up = RegistryReport { given_up: true, ..report("prod", false) };
+    let (questions, _tasks) = pipeline(vec![given_up]);
+    let s = state(questions);
+    let answer = (StatusCode::OK, "prod: given up until it is read: dc1\n".to_owned());
+    assert_eq!(telemetry(&s, "/syncz").await, answer);
+    let (_, metrics) = telemetry(&s, "/metrics").await;
+    assert!(metrics.contains("chandler_registry_given_up{registry=\"prod\"} 1"), "{metrics}");
+    let (_, rows) = api(&s, "/api/v1/registries").await;
+    assert!(rows.to_string().contains("\"givenUp\":true"), "{rows}");
+}
+
+#[tokio::test]
 async fn synced_means_that_every_registry_is_read() {
     let (questions, _tasks) = pipeline(vec![report("files", true), report("prod", false)]);
     let (status, text) = telemetry(&state(questions), "/syncz").await;
@@ -195,7 +208,7 @@ async fn every_path_of_the_index_is_there() {
     s.ready.set();
     let (_, index) = ask(admin_router(s.clone()), "GET", "/").await;
     let paths: Vec<_> = index.lines().filter(|l| l.starts_with('/')).collect();
-    assert_eq!(paths.len(), 7);
+    assert_eq!(paths.len(), 8);
     for line in paths {
         let uri = line.split_whitespace().next().unwrap().replace("NS/N", "ns/web");
         assert_eq!(api(&s, &uri).await.0, StatusCode::OK, "{uri}");

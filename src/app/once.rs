@@ -8,7 +8,7 @@ use crate::app::{Error, parts};
 use crate::config::Config;
 use crate::model::service::RegistryName;
 use crate::pipeline::metrics::PipelineMetrics;
-use crate::pipeline::report::{RegistryReport, ServiceReport};
+use crate::pipeline::report::{RegistryReport, ServiceReport, Wanted};
 use crate::resource::collection::Collection;
 use crate::resource::snapshot::Snapshot;
 use crate::runtime::status::RegistryStatus;
@@ -45,7 +45,7 @@ pub async fn read_once(config: &Config, wait: Duration) -> Result<ReadOnce, Erro
     let snapshot = tokio::time::timeout(wait, complete).await.ok().flatten();
     let questions = parts.handle.questions.clone();
     let registries = questions.registries().await.unwrap_or_default();
-    let services = questions.services(None).await.unwrap_or_default();
+    let services = questions.services(Wanted::default()).await.unwrap_or_default();
     parts.shutdown.stop();
     parts.registries.stop().await;
     match snapshot {

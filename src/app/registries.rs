@@ -1,5 +1,14 @@
 //! The running registries: which adapters there are, and what a new configuration changes about them.
 
+#[cfg(feature = "consul")]
+mod consul;
+#[cfg(feature = "eureka")]
+mod eureka;
+#[cfg(feature = "http-registries")]
+mod http;
+#[cfg(feature = "http-registries")]
+mod unusable;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -50,7 +59,8 @@ impl Registries {
     pub(super) fn prepare(&mut self, configs: &[RegistryConfig]) -> Vec<RegistrySettings> {
         let status = &self.status;
         self.running.retain(|name, running| {
-            let stays = configs.contains(&running.config);
+            // What is taken and how it appears is the pipeline's; the adapter reads on.
+            let stays = configs.iter().any(|c| c.name == *name && c.kind == running.config.kind);
             if !stays {
                 running.stop.cancel();
                 let configured = configs.iter().any(|c| c.name == *name);
@@ -99,7 +109,8 @@ impl Registries {
         RegistrySettings {
             name: config.name.clone(),
             generation: running.generation,
-            mapping: Arc::new(config.map.clone()),
+            policy: Arc::new(config.policy.clone()),
+            startup: config.startup,
             scopes: running.factory.scopes(),
             feeds: running.factory.feeds().to_vec(),
         }
@@ -107,47 +118,30 @@ impl Registries {
 }
 
 /// The only place that names concrete registries.
-#[cfg(feature = "files")]
+#[allow(unused_variables)] // in a build without registries
 fn factory(config: &RegistryConfig, status: &Arc<Status>) -> Arc<dyn Factory> {
-    use crate::config::{RegistryKind, Source};
-    match &config.kind {
-        RegistryKind::Files(files) => {
-            use crate::registry::files::{DEFAULT_NAMESPACE, FilesFactory, FilesSource};
-            let source = match &files.source {
-                Source::Path(path) => FilesSource::Path(path.clone()),
-                Source::Embedded(files) => FilesSource::Embedded(files),
-            };
-            Arc::new(FilesFactory::new(source, config.name.clone(), DEFAULT_NAMESPACE, Arc::clone(status)))
-        }
+    // Not by reference: a build without registries has nothing to match.
+    match config.kind {
+        #[cfg(feature = "files")]
+        crate::config::RegistryKind::Files(ref files) => self::files(config, files, status),
+        #[cfg(feature = "consul")]
+        crate::config::RegistryKind::Consul(ref consul) => self::consul::factory(config, consul, status),
+        #[cfg(feature = "eureka")]
+        crate::config::RegistryKind::Eureka(ref eureka) => self::eureka::factory(config, eureka, status),
     }
 }
 
-/// A build without any registry refuses every configuration; it compiles, to show that nothing else needs one.
-#[cfg(not(feature = "files"))]
-fn factory(_: &RegistryConfig, _: &Arc<Status>) -> Arc<dyn Factory> {
-    use crate::registry::{BoxFuture, Registry, RegistryError};
-    use crate::{model::service::Scope, pipeline::intake::Changes, resource::collection::Collection};
-
-    #[derive(Debug)]
-    struct LeftOut;
-
-    impl Factory for LeftOut {
-        fn scopes(&self) -> Vec<Scope> {
-            Vec::new()
-        }
-        fn feeds(&self) -> &'static [Collection] {
-            &[]
-        }
-        fn registry(&self) -> Box<dyn Registry> {
-            Box::new(Self)
-        }
-    }
-
-    impl Registry for LeftOut {
-        fn run(self: Box<Self>, _: Changes, _: CancellationToken) -> BoxFuture<Result<(), RegistryError>> {
-            Box::pin(async { Err(RegistryError::Failed("left out of this build".into())) })
-        }
-    }
-
-    Arc::new(LeftOut)
+#[cfg(feature = "files")]
+fn files(
+    config: &RegistryConfig,
+    files: &crate::config::FilesConfig,
+    status: &Arc<Status>,
+) -> Arc<dyn Factory> {
+    use crate::config::Source;
+    use crate::registry::files::{DEFAULT_NAMESPACE, FilesFactory, FilesSource};
+    let source = match &files.source {
+        Source::Path(path) => FilesSource::Path(path.clone()),
+        Source::Embedded(files) => FilesSource::Embedded(files),
+    };
+    Arc::new(FilesFactory::new(source, config.name.clone(), DEFAULT_NAMESPACE, Arc::clone(status)))
 }

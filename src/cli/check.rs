@@ -194,14 +194,10 @@ mod tests {
         RegistryReport {
             name: "onboard".into(),
             complete: true,
-            unread_scopes: Vec::new(),
             services: 2,
             endpoints: 5,
-            objects: 0,
             refused,
-            held_endpoints: 0,
-            doubt: None,
-            removed: None,
+            ..RegistryReport::default()
         }
     }
 
@@ -213,18 +209,17 @@ mod tests {
             kind: "Service".into(),
             endpoints: 1,
             refused: refused.map(Into::into),
-            lost_to: None,
             hosts: vec![host],
+            ..ServiceReport::default()
         }
     }
 
     fn host(refused: Option<&str>, lost_to: Option<&str>) -> HostReport {
         HostReport {
             host: "web.example".into(),
-            resource: None,
-            addresses: Vec::new(),
             lost_to: lost_to.map(Into::into),
             refused: refused.map(Into::into),
+            ..HostReport::default()
         }
     }
 

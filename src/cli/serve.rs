@@ -159,14 +159,9 @@ mod tests {
         let registry = RegistryReport {
             name: "onboard".into(),
             complete: true,
-            unread_scopes: Vec::new(),
             services: 1,
             endpoints: 2,
-            objects: 0,
-            refused: 0,
-            held_endpoints: 0,
-            doubt: None,
-            removed: None,
+            ..RegistryReport::default()
         };
         let objects = RegistryReport { name: "own".into(), objects: 2, ..registry.clone() };
         let unread = RegistryReport { name: "prod".into(), complete: false, ..registry.clone() };

@@ -121,6 +121,7 @@ fn registry_table(registries: &[RegistryRow], now: SystemTime, colours: bool) ->
         "UP",
         "COMPLETE",
         "SERVICES",
+        "LEFT OUT",
         "ENDPOINTS",
         "OBJECTS",
         "HELD",
@@ -132,6 +133,7 @@ fn registry_table(registries: &[RegistryRow], now: SystemTime, colours: bool) ->
     for r in registries {
         let unread = r.unread_scopes.join(",");
         let complete = match (r.complete, unread.is_empty()) {
+            (false, _) if r.given_up => Cell::toned("given up", Tone::Doubtful),
             (true, _) => Cell::toned("yes", Tone::Good),
             (false, true) => Cell::toned("no", Tone::Doubtful),
             (false, false) => Cell::toned(format!("no: {unread}"), Tone::Doubtful),
@@ -141,6 +143,7 @@ fn registry_table(registries: &[RegistryRow], now: SystemTime, colours: bool) ->
             if r.up { Cell::toned("yes", Tone::Good) } else { Cell::toned("no", Tone::Bad) },
             complete,
             r.services.to_string().into(),
+            r.left_out.to_string().into(),
             r.endpoints.to_string().into(),
             r.objects.to_string().into(),
             counted(r.held_endpoints, Tone::Doubtful),
@@ -280,6 +283,7 @@ mod tests {
             complete,
             unread_scopes: if complete { Vec::new() } else { vec!["dc1".into()] },
             services: 3,
+            left_out: 1,
             endpoints: 7,
             objects: 2,
             last_success: Some(rfc3339(now() - Duration::from_secs(75))),
@@ -308,8 +312,8 @@ mod tests {
         ];
         let text = tables(&[registry(true)], &[client(watches)], now(), false);
         let want = "\
-REGISTRY   UP    COMPLETE   SERVICES   ENDPOINTS   OBJECTS   HELD   REFUSED   DATA AGE   PROBLEM
-prod       yes   yes        3          7           2         0      0         75s
+REGISTRY   UP    COMPLETE   SERVICES   LEFT OUT   ENDPOINTS   OBJECTS   HELD   REFUSED   DATA AGE   PROBLEM
+prod       yes   yes        3          1          7           2         0      0         75s
 
 CLIENT                  PEER            WIRE   SINCE   SE       WE         OTHERS
 istiod-1.istio-system   10.0.0.1:5000   xds    120m    SYNCED   NOT SENT   1 SYNCED, sidecars STALE
@@ -325,6 +329,13 @@ istiod-1.istio-system   10.0.0.1:5000   xds    120m    SYNCED   NOT SENT   1 SYN
         assert!(!is_well(&[registry(true)], &clients));
         assert!(!is_well(&[registry(false)], &[]));
         assert!(is_well(&[registry(true)], &[client(vec![watch("serviceentries", SyncState::Stale)])]));
+    }
+
+    #[test]
+    fn a_registry_that_is_done_without_is_told_from_one_that_is_waited_for() {
+        let given_up = RegistryRow { given_up: true, ..registry(false) };
+        assert!(registry_table(std::slice::from_ref(&given_up), now(), false).contains("given up"));
+        assert!(!is_well(&[given_up], &[]), "it is not there, which somebody should know");
     }
 
     #[test]

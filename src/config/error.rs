@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use super::secret;
 use crate::yaml::excerpt::{Excerpt, Style};
 use crate::yaml::{Fault, Position};
 
@@ -16,10 +17,10 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
-    /// `faults` of `text`, in its order.
+    /// `faults` of `text`, in its order. Of the text only what is no secret is kept.
     #[must_use]
     pub(super) fn new(file: &str, text: &str, faults: Vec<Fault>) -> Self {
-        Self { file: file.into(), text: text.into(), faults }
+        Self { file: file.into(), text: secret::hide(text), faults }
     }
 
     /// A fault of a file that has no text.

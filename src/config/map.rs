@@ -1,6 +1,6 @@
 //! `map`: how the services of one registry appear in the mesh. Decodes into [`Mapping`], which the conversion reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{mesh, template};
 use crate::convert::mapping::{EndpointRule, Globs, LabelRules, Mapping, ServicePorts};
 use crate::convert::naming::Template;
+use crate::convert::self_service::{Conventions, Say, SelfService};
 use crate::model::endpoint::TlsMode;
 use crate::model::host::{Host, is_dns1123_label};
 use crate::model::labels::Labels;
@@ -25,55 +26,84 @@ const LOCATIONS: [(&str, Location); 3] = [
 ];
 const TLS_MODES: [(&str, TlsMode); 2] = [("none", TlsMode::None), ("istio", TlsMode::Istio)];
 
-/// What `decode` gives back for keys that are absent.
+/// What holds for a kind of registry where `map` says nothing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct KindDefaults {
-    /// What templates may name.
+    /// What templates may name: `service`, and the keys of `Service::variables` that the adapter sets.
     pub(super) placeholders: &'static [&'static str],
-    /// Hosts where the registry gives none.
+    /// Hosts where the registry gives none. What is not always there vanishes with its dot: `{service}.{remote?}.{domain}`.
     pub(super) hosts: &'static [&'static str],
     /// Where nothing else says otherwise.
     pub(super) protocol: Protocol,
+    /// Labels that are noise (patterns): what the registry's own clients write for themselves.
+    pub(super) noise: &'static [&'static str],
+    /// Metadata, key and value (patterns), of what is not taken.
+    pub(super) excluded: &'static [(&'static str, &'static str)],
+    /// Metadata that mean something already.
+    pub(super) conventions: Conventions,
 }
 
 /// Our resources need a namespace in Istio, not in Kubernetes.
 const NAMESPACE: &str = "chandler";
 
 impl KindDefaults {
+    /// Of a registry that has no conventions; the others say what differs.
+    pub(super) const PLAIN: Self = Self {
+        placeholders: &["service"],
+        hosts: &[],
+        protocol: Protocol::Auto,
+        noise: &[],
+        excluded: &[],
+        conventions: Conventions { protocol: &[], grpc_port: &[], region: &[], zone: &[] },
+    };
+
     /// The mapping of a registry without `map`. `None`: a default is no template, which a test would show.
     fn mapping(&self) -> Option<Mapping> {
         let template = |t: &&str| Template::parse(t, self.placeholders).ok();
         let hosts = self.hosts.iter().map(template).collect::<Option<_>>()?;
-        Some(Mapping::new(hosts, template(&NAMESPACE)?, self.protocol))
+        let mut mapping = Mapping::new(hosts, template(&NAMESPACE)?, self.protocol);
+        mapping.self_service.conventions = self.conventions;
+        mapping.labels.exclude = Globs::new(self.noise.iter().map(ToString::to_string).collect()).ok()?;
+        Some(mapping)
     }
 }
 
 /// Reads `map`; absent keys are the kind's defaults.
-pub(super) fn decode(mut f: Fields<'_, '_>, kind: &KindDefaults) -> Option<Mapping> {
-    let d = kind.mapping()?;
-    f.later(&["selfService"]);
+pub(super) fn decode(f: Fields<'_, '_>, kind: &KindDefaults) -> Option<Mapping> {
+    decode_over(f, kind, kind.mapping()?)
+}
+
+/// Reads the keys of `map`; what is absent is as in `d`.
+pub(super) fn decode_over(mut f: Fields<'_, '_>, kind: &KindDefaults, d: Mapping) -> Option<Mapping> {
+    let may = f.take("selfService").and_then(|n| self_service(n, f.findings()));
     Some(Mapping {
+        aliases: d.aliases,
+        self_service: SelfService { may: may.unwrap_or(d.self_service.may), ..d.self_service },
         hosts: f.list("hosts", |n| host_template(n, kind)).unwrap_or(d.hosts),
         namespace: f.or("namespace", d.namespace, |n| namespace_template(n, kind)),
         protocol: f.or("protocol", d.protocol, protocol),
         service_ports: f
             .take("servicePorts")
             .and_then(|n| service_ports(n, f.findings()))
-            .unwrap_or_default(),
+            .unwrap_or(d.service_ports),
         addresses: f.or("addresses", d.addresses, |n| n.choice(&ADDRESSES)),
-        export_to: f.take("exportTo").and_then(|n| export_to(n, f.findings())).unwrap_or_default(),
+        export_to: f.take("exportTo").and_then(|n| export_to(n, f.findings())).unwrap_or(d.export_to),
         location: f.or("location", d.location, |n| n.choice(&LOCATIONS)),
         tls_mode: f.or("tlsMode", d.tls_mode, |n| n.choice(&TLS_MODES)),
         labels: labels(f.section("labels"), d.labels),
-        endpoints: f.sections("endpoints").into_iter().flatten().filter_map(endpoint_rule).collect(),
+        endpoints: match f.sections("endpoints") {
+            Some(rules) => rules.into_iter().filter_map(endpoint_rule).collect(),
+            None => d.endpoints,
+        },
     })
 }
 
 /// A mapping in the form in which it is written.
 pub(super) fn shown(m: &Mapping) -> Value {
     let strings = |list: &[Arc<str>]| list.iter().map(|s| json!(&**s)).collect::<Vec<_>>();
-    json!({
-        "hosts": m.hosts.iter().map(Template::as_str).collect::<Vec<_>>(),
+    let templates = |list: &[Template]| list.iter().map(|t| json!(t.as_str())).collect::<Vec<_>>();
+    let mut out = json!({
+        "hosts": templates(&m.hosts),
         "namespace": m.namespace.as_str(),
         "protocol": if m.protocol == Protocol::Auto { "auto" } else { m.protocol.istio_name() },
         "servicePorts": match &m.service_ports {
@@ -92,7 +122,23 @@ pub(super) fn shown(m: &Mapping) -> Value {
             "set": m.labels.set.iter().map(|(k, v)| (k.into(), json!(v))).collect::<Map<_, _>>(),
         },
         "endpoints": m.endpoints.iter().map(shown_rule).collect::<Vec<_>>(),
-    })
+        "selfService": m.self_service.may.iter().map(|say| name_of(&says(), say)).collect::<Vec<_>>(),
+    });
+    if let Some(map) = out.as_object_mut().filter(|_| !m.aliases.is_empty()) {
+        map.insert("aliases".into(), templates(&m.aliases).into());
+    }
+    out
+}
+
+/// What owners may be allowed to say, by its word.
+fn says() -> [(&'static str, Say); Say::ALL.len()] {
+    Say::ALL.map(|(say, word, _)| (word, say))
+}
+
+fn self_service(node: &Node, findings: &Findings) -> Option<BTreeSet<Say>> {
+    let says = findings.each(node, |n| n.choice(&says()))?;
+    once(node, &says, findings);
+    Some(says.into_iter().collect())
 }
 
 fn shown_rule(rule: &EndpointRule) -> Value {
@@ -113,7 +159,7 @@ fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str
     names.iter().find(|(_, v)| v == value).map_or("", |(name, _)| name)
 }
 
-fn host_template(node: &Node, kind: &KindDefaults) -> Result<Template, Fault> {
+pub(super) fn host_template(node: &Node, kind: &KindDefaults) -> Result<Template, Fault> {
     let read = template::read(node, kind.placeholders)?;
     Host::parse(&template::sample(&read)).map_err(|e| node.fault(format!("gives no legal host: {e}")))?;
     Ok(read)
@@ -203,18 +249,19 @@ fn labels(mut f: Fields<'_, '_>, d: LabelRules) -> LabelRules {
     LabelRules {
         include: f.take("include").and_then(|n| globs(n, f.findings())).unwrap_or(d.include),
         exclude: f.take("exclude").and_then(|n| globs(n, f.findings())).unwrap_or(d.exclude),
-        rename: f.take("rename").map(|n| rename(n, f.findings())).unwrap_or_default(),
-        set: f.take("set").map(|n| set(n, f.findings())).unwrap_or_default(),
+        rename: f.take("rename").map(|n| rename(n, f.findings())).unwrap_or(d.rename),
+        set: f.take("set").map(|n| set(n, f.findings())).unwrap_or(d.set),
     }
 }
 
+/// One pattern.
+pub(super) fn glob(node: &Node) -> Result<Globs, Fault> {
+    let text = node.text()?;
+    Globs::new(vec![text.into()]).map_err(|e| node.fault(format!("no pattern: {}", e.kind())))
+}
+
 fn globs(node: &Node, findings: &Findings) -> Option<Globs> {
-    let patterns = findings.each(node, |n| {
-        let text = n.text()?;
-        Globs::new(vec![text.into()])
-            .map(|_| text.to_owned())
-            .map_err(|e| n.fault(format!("no pattern: {}", e.kind())))
-    })?;
+    let patterns = findings.each(node, |n| glob(n).map(|_| n.text().unwrap_or_default().to_owned()))?;
     findings
         .note(Globs::new(patterns).map_err(|e| node.fault(format!("too much for one list: {}", e.kind()))))
 }

@@ -1,12 +1,32 @@
-//! `registries`: what is read. One kind per entry; kinds that come later are refused as such.
+//! `registries`: what is read. One kind per entry, and a file for each kind; kinds that come later are refused as such.
+//!
+//! A new kind is a file with its settings and its [`Kind`], and a line in each of the four lists below.
 
-use std::path::{Path, PathBuf};
+#[cfg(feature = "consul")]
+pub mod consul;
+#[cfg(feature = "eureka")]
+pub mod eureka;
+#[cfg(feature = "files")]
+pub mod files;
+pub mod http;
+
+use std::path::Path;
 
 use serde_json::{Value, json};
 
+#[cfg(feature = "consul")]
+use self::consul::ConsulConfig;
+#[cfg(feature = "eureka")]
+use self::eureka::EurekaConfig;
+#[cfg(feature = "files")]
+use self::files::FilesConfig;
 use super::map::{self, KindDefaults};
+use super::{select, services, startup};
 use crate::convert::mapping::Mapping;
-use crate::model::service::{Protocol, RegistryName};
+use crate::convert::policy::Policy;
+use crate::convert::self_service::Say;
+use crate::model::service::RegistryName;
+use crate::pipeline::reading::Startup;
 use crate::yaml::fields::Fields;
 use crate::yaml::words::{alternatives, nearest, shown as shown_text};
 use crate::yaml::{Fault, Node};
@@ -18,40 +38,66 @@ pub struct RegistryConfig {
     pub name: RegistryName,
     /// What it is and where.
     pub kind: RegistryKind,
-    /// How its services appear in the mesh.
-    pub map: Mapping,
+    /// What is taken of it, and how that appears in the mesh.
+    pub policy: Policy,
+    /// How long it is waited for.
+    pub startup: Startup,
 }
 
-/// What a registry is, with the settings of its adapter.
+/// What a registry is, with the settings of its adapter: a variant per feature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistryKind {
     /// Files on this machine.
+    #[cfg(feature = "files")]
     Files(FilesConfig),
+    /// Consul's catalogue.
+    #[cfg(feature = "consul")]
+    Consul(ConsulConfig),
+    /// An Eureka cluster.
+    #[cfg(feature = "eureka")]
+    Eureka(EurekaConfig),
 }
 
-/// `files`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FilesConfig {
-    /// Where they are.
-    pub source: Source,
+impl RegistryKind {
+    /// The key that it stands under, and its settings in the form in which they are written.
+    fn shown(&self) -> (&'static str, Value) {
+        // Not by reference: a build without registries has nothing to match.
+        match *self {
+            #[cfg(feature = "files")]
+            Self::Files(ref c) => (files::KIND.key, c.shown()),
+            #[cfg(feature = "consul")]
+            Self::Consul(ref c) => (consul::KIND.key, c.shown()),
+            #[cfg(feature = "eureka")]
+            Self::Eureka(ref c) => (eureka::KIND.key, c.shown()),
+        }
+    }
 }
 
-/// Where files come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// A directory or a file; relative paths are resolved already. It need not exist yet.
-    Path(PathBuf),
-    /// Compiled in, for the quickstart: a path for messages, and the text.
-    Embedded(&'static [(&'static str, &'static str)]),
+/// One kind of registry: all that this page knows of it.
+struct Kind {
+    /// The key of its section, and the feature that it is behind.
+    key: &'static str,
+    /// What holds where `map` says nothing.
+    defaults: KindDefaults,
+    /// Reads its section; `None` after a fault.
+    decode: fn(Fields<'_, '_>, &Path) -> Option<RegistryKind>,
 }
 
-const FILES: KindDefaults = KindDefaults { placeholders: &["service"], hosts: &[], protocol: Protocol::Auto };
+/// The kinds of this build.
+const BUILT: &[Kind] = &[
+    #[cfg(feature = "files")]
+    files::KIND,
+    #[cfg(feature = "consul")]
+    consul::KIND,
+    #[cfg(feature = "eureka")]
+    eureka::KIND,
+];
 
-/// Kinds that there are.
-const KINDS: [&str; 1] = ["files"];
+/// Every kind there is, whether it was built in or not.
+const KINDS: [&str; 3] = ["files", "consul", "eureka"];
 
 /// Kinds that have their place and do not work yet.
-const LATER: [&str; 5] = ["consul", "eureka", "zookeeper", "nacos", "cloudmap"];
+const LATER: [&str; 3] = ["zookeeper", "nacos", "cloudmap"];
 
 /// Reads `registries`. `None` after a fault that leaves nothing to serve.
 pub(super) fn decode(f: &mut Fields<'_, '_>, base: &Path) -> Option<Vec<RegistryConfig>> {
@@ -68,9 +114,10 @@ pub(super) fn decode(f: &mut Fields<'_, '_>, base: &Path) -> Option<Vec<Registry
     let mut out = Vec::new();
     for (node, mut section) in elements.iter().zip(sections?) {
         let name = name(&mut section, &mut names);
-        let body = body(&mut section, node, base);
-        if let (Some(name), Some((kind, map))) = (name, body) {
-            out.push(RegistryConfig { name, kind, map });
+        let (kind, policy) = body(&mut section, node, base);
+        let startup = startup::decode(section.section("startup"));
+        if let (Some(name), Some(kind), Some(policy)) = (name, kind, policy) {
+            out.push(RegistryConfig { name, kind, policy, startup });
         }
     }
     Some(out)
@@ -104,26 +151,56 @@ fn read_name(node: &Node) -> Result<RegistryName, Fault> {
     )))
 }
 
-fn body(f: &mut Fields<'_, '_>, node: &Node, base: &Path) -> Option<(RegistryKind, Mapping)> {
+fn body(f: &mut Fields<'_, '_>, node: &Node, base: &Path) -> (Option<RegistryKind>, Option<Policy>) {
     f.later(&LATER);
-    f.later(&["select", "services", "startup", "guard", "outputs"]);
-    let files = f.entry("files");
-    let section = f.section("files");
+    f.later(&["guard", "outputs"]);
+    let kind = kind(f, node);
+    let read = kind.and_then(|k| (k.decode)(f.section(k.key), base));
     // Decoded whatever the kind is: what stands there can be wrong by itself.
-    let map = map::decode(f.section("map"), &FILES);
-    let Some(files) = files else {
-        if !f.is_void() && !means_a_kind(node) {
+    (read, policy(f, kind.map_or(&KindDefaults::PLAIN, |k| &k.defaults)))
+}
+
+fn policy(f: &mut Fields<'_, '_>, defaults: &KindDefaults) -> Option<Policy> {
+    let exposed =
+        f.take("select").and_then(Node::map).and_then(|m| m.entry("exposedByDefault")).map(|e| e.at);
+    let select = select::decode(f.section("select"), defaults);
+    let services = f.take("services");
+    let map = map::decode(f.section("map"), defaults)?;
+    let exceptions = services::decode(services, f.findings(), defaults, &map);
+    let policy = Policy { select, map, exceptions };
+    let may_expose = |m: &Mapping| m.self_service.may.contains(&Say::Skip);
+    if !policy.select.exposed_by_default && !policy.mappings().any(may_expose) {
+        let words = "nothing could be taken: owners expose a service by `chandler-skip: false`, and `selfService` has no `skip`";
+        f.findings().push(Fault::new(exposed.unwrap_or(f.at()), words));
+    }
+    Some(policy)
+}
+
+/// The one kind that stands there; `None` after a fault.
+fn kind(f: &mut Fields<'_, '_>, node: &Node) -> Option<&'static Kind> {
+    let entries: Vec<_> = KINDS.iter().filter_map(|key| f.entry(key)).collect();
+    let [entry] = entries.as_slice() else {
+        if let [first, rest @ ..] = entries.as_slice() {
+            for other in rest {
+                let words = format!(
+                    "a registry has one kind, and this one is `{}` already: make it an entry of its own",
+                    first.key
+                );
+                f.findings().push(Fault::new(other.at, words));
+            }
+        } else if !f.is_void() && !means_a_kind(node) {
             let words =
                 format!("which kind of registry is this? Write {} and its settings", alternatives(&KINDS));
             f.findings().push(Fault::new(f.at(), words));
         }
         return None;
     };
-    if !cfg!(feature = "files") {
-        let words = "`files` was left out of this build: build with the feature `files`";
-        f.findings().push(Fault::new(files.at, words));
+    let built = BUILT.iter().find(|k| k.key == &*entry.key);
+    if built.is_none() {
+        let words = format!("`{0}` was left out of this build: build with the feature `{0}`", entry.key);
+        f.findings().push(Fault::new(entry.at, words));
     }
-    Some((RegistryKind::Files(FilesConfig { source: files_source(section, base)? }), map?))
+    built
 }
 
 /// Whether a kind stands there that has a fault of its own: one that comes later, or one that is mistyped.
@@ -132,21 +209,19 @@ fn means_a_kind(node: &Node) -> bool {
     node.map().is_some_and(|m| m.entries().iter().any(|e| means(&e.key)))
 }
 
-fn files_source(mut f: Fields<'_, '_>, base: &Path) -> Option<Source> {
-    let path = f.need("path", |n| match n.text()? {
-        "" => Err(n.fault("must not be empty: write the directory, `.` for that of this file")),
-        text => Ok(base.join(text)),
-    })?;
-    Some(Source::Path(path))
-}
-
 impl RegistryConfig {
     pub(super) fn shown(&self) -> Value {
-        let RegistryKind::Files(files) = &self.kind;
-        let path = match &files.source {
-            Source::Path(path) => path.display().to_string(),
-            Source::Embedded(_) => "(built in)".into(),
-        };
-        json!({ "name": self.name.as_str(), "files": { "path": path }, "map": map::shown(&self.map) })
+        let (key, settings) = self.kind.shown();
+        json!({
+            "name": self.name.as_str(),
+            key: settings,
+            "select": select::shown(&self.policy.select),
+            "map": map::shown(&self.policy.map),
+            "services": services::shown(&self.policy.exceptions),
+            "startup": startup::shown(&self.startup),
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,8 @@ pub enum Fate {
     Added,
     /// Its settings differ: to be started anew; its last state is served until it has read.
     Changed,
+    /// What is taken of it, how that appears or how long it is waited for differs: to be looked at anew, not read again.
+    Adjusted,
     /// Nothing differs: not to be touched.
     Kept,
 }
@@ -74,6 +76,7 @@ impl fmt::Display for Plan {
         let parts = [
             ("new", named(Fate::Added)),
             ("changed", named(Fate::Changed)),
+            ("adjusted", named(Fate::Adjusted)),
             ("removed", self.removed.iter().map(ToString::to_string).collect()),
             ("order", if self.reordered { all() } else { Vec::new() }),
             ("settings", self.settings.iter().map(ToString::to_string).collect()),
@@ -133,6 +136,7 @@ impl Config {
         match self.registries.iter().find(|r| r.name == new.name) {
             None => Fate::Added,
             Some(old) if old == new => Fate::Kept,
+            Some(old) if old.kind == new.kind => Fate::Adjusted,
             Some(_) => Fate::Changed,
         }
     }

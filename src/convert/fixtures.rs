@@ -5,8 +5,7 @@ use std::sync::Arc;
 use crate::convert::mapping::Mapping;
 use crate::convert::naming::Template;
 use crate::model::endpoint::{Address, Endpoint, EndpointPorts};
-use crate::model::labels::Labels;
-use crate::model::service::{ItemKind, Protocol, Says, Scope, Service, ServiceKey, ServicePort};
+use crate::model::service::{ItemKind, Protocol, Scope, Service, ServiceKey, ServicePort};
 
 /// A mapping that decides as the defaults do.
 pub(crate) fn mapping() -> Mapping {
@@ -16,17 +15,7 @@ pub(crate) fn mapping() -> Mapping {
 
 /// A service that says nothing but its name.
 pub(crate) fn service(name: &str) -> Service {
-    Service {
-        key: ServiceKey { kind: ItemKind::Service, name: name.into(), scope: Scope::new("test") },
-        name: name.into(),
-        hosts: Vec::new(),
-        variables: Labels::EMPTY,
-        ports: Vec::new(),
-        endpoints: Vec::new(),
-        labels: Labels::EMPTY,
-        annotations: Labels::EMPTY,
-        says: Says::default(),
-    }
+    Service::new(ServiceKey { kind: ItemKind::Service, name: name.into(), scope: Scope::new("test") }, name)
 }
 
 /// An endpoint on one port.

@@ -7,7 +7,7 @@
 //! Keys in `istio.io` and below make istiod behave differently, and registries' metadata is written by many hands:
 //! they reach the mesh only through `map.labels.set` and `rename`, which an operator writes. Excepted are
 //! `service.istio.io/…` and `topology.istio.io/…`, which only describe. `security.istio.io/tlsMode` comes from
-//! `tlsMode` alone, and keys below `chandler/` are ours.
+//! `tlsMode` alone, and keys below `chandler/` are ours. What owners say to us (`chandler-weight` …) is no label either.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,6 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::convert::mapping::LabelRules;
 use crate::convert::naming::legal_host;
+use crate::convert::self_service::Say;
 use crate::model::host::MAX_LABEL;
 use crate::model::labels::{Labels, Pair};
 
@@ -74,9 +75,9 @@ impl LabelRules {
     }
 }
 
-/// Keys that only this program writes.
+/// Keys that only this program writes, and those that are words to it.
 fn is_ours(key: &str) -> bool {
-    key == TLS_MODE || key.starts_with("chandler/")
+    key == TLS_MODE || key.starts_with("chandler/") || Say::ALL.iter().any(|(_, _, said)| *said == key)
 }
 
 /// Keys that istiod acts upon.

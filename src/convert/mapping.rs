@@ -8,6 +8,7 @@ use globset::GlobSet;
 use ipnet::IpNet;
 
 use crate::convert::naming::Template;
+use crate::convert::self_service::SelfService;
 use crate::model::endpoint::TlsMode;
 use crate::model::labels::Labels;
 use crate::model::service::{Addresses, Location, Protocol};
@@ -25,7 +26,7 @@ pub enum ServicePorts {
 }
 
 /// Patterns for names, such as `web-*`; a name matches if one of them does. None: nothing matches.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Globs {
     patterns: Vec<String>,
     set: GlobSet,
@@ -66,6 +67,12 @@ impl Globs {
     #[must_use]
     pub fn patterns(&self) -> &[String] {
         &self.patterns
+    }
+}
+
+impl std::fmt::Debug for Globs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.patterns.fmt(f)
     }
 }
 
@@ -126,6 +133,8 @@ impl EndpointRule {
 pub struct Mapping {
     /// Hosts of services to which their registry gives none; one ServiceEntry for each.
     pub hosts: Vec<Template>,
+    /// Further hosts, also of services that have hosts of their own.
+    pub aliases: Vec<Template>,
     /// The namespace of the resources.
     pub namespace: Template,
     /// The protocol of ports that declare none.
@@ -144,6 +153,8 @@ pub struct Mapping {
     pub labels: LabelRules,
     /// What holds in parts of the network.
     pub endpoints: Vec<EndpointRule>,
+    /// What owners may say themselves.
+    pub self_service: SelfService,
 }
 
 impl Mapping {
@@ -152,6 +163,7 @@ impl Mapping {
     pub fn new(hosts: Vec<Template>, namespace: Template, protocol: Protocol) -> Self {
         Self {
             hosts,
+            aliases: Vec::new(),
             namespace,
             protocol,
             service_ports: ServicePorts::Auto,
@@ -161,6 +173,7 @@ impl Mapping {
             tls_mode: TlsMode::None,
             labels: LabelRules::default(),
             endpoints: Vec::new(),
+            self_service: SelfService::default(),
         }
     }
 }

@@ -82,17 +82,21 @@ pub enum NamingError {
     },
 }
 
-/// The hosts that `service` claims, sorted, each once: its own if it has any, else what the mapping's templates make.
+/// The hosts that `service` claims, sorted, each once: what its `owner` says, else the registry's, else what the mapping's
+/// templates make; and the mapping's aliases.
 ///
 /// # Errors
-/// It has none of its own and the templates make none: the text says what to write. One bad template refuses the
+/// There are none, and the templates make none: the text says what to write. One bad template refuses the
 /// service as a whole, so that it does not appear under half of its names.
-pub fn hosts(service: &Service, mapping: &Mapping) -> Result<Vec<Host>, NamingError> {
-    let mut hosts = if service.hosts.is_empty() {
-        mapping.hosts.iter().map(|t| templated(service, t)).collect::<Result<Vec<_>, _>>()?
-    } else {
-        service.hosts.clone()
+pub fn hosts(service: &Service, owner: &[Host], mapping: &Mapping) -> Result<Vec<Host>, NamingError> {
+    let made = |templates: &[Template]| -> Result<Vec<Host>, NamingError> {
+        templates.iter().map(|t| templated(service, t)).collect()
     };
+    let mut hosts = match (owner, service.hosts.as_slice()) {
+        ([], []) => made(&mapping.hosts)?,
+        ([], own) | (own, _) => own.to_vec(),
+    };
+    hosts.extend(made(&mapping.aliases)?);
     if hosts.is_empty() {
         return Err(NamingError::NoHosts { service: Arc::clone(&service.name) });
     }

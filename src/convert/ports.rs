@@ -13,7 +13,7 @@ use crate::convert::memory::Memory;
 use crate::convert::naming::legal_label;
 use crate::model::endpoint::EndpointPorts;
 use crate::model::host::MAX_LABEL;
-use crate::model::service::{Addresses, Protocol, Service};
+use crate::model::service::{Addresses, Protocol, Says, Service};
 use crate::model::time::Moment;
 
 /// The port of HTTP and gRPC services whose instances differ: what a client takes that is told no port.
@@ -131,13 +131,20 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// The ports of `service`: its own, else the mapping's list, else what `found` and `memory` say. `addresses` is
-    /// what the service's sidecars listen on: with the instances' own addresses, HTTP-like protocols are left unset
-    /// (Envoy would take only one of the addresses, see the call models) and every instance's port is a port.
+    /// The ports of `service`, of which `says` holds: its own, else those that are said or that the mapping lists, else
+    /// what `found` and `memory` say. Where its sidecars listen on the instances' own addresses, HTTP-like protocols are
+    /// left unset (Envoy would take only one of the addresses, see the call models) and every instance's port is a port.
     #[must_use]
-    pub fn of(service: &Service, mapping: &Mapping, found: &Found, memory: &mut Memory, when: When) -> Self {
-        let addresses = service.says.addresses.unwrap_or(mapping.addresses);
-        let default = service.says.protocol.unwrap_or(mapping.protocol);
+    pub fn of(
+        service: &Service,
+        says: &Says,
+        mapping: &Mapping,
+        found: &Found,
+        memory: &mut Memory,
+        when: When,
+    ) -> Self {
+        let addresses = says.addresses.unwrap_or(mapping.addresses);
+        let default = says.protocol.unwrap_or(mapping.protocol);
         let published = |p: Protocol| match addresses {
             Addresses::Endpoints if p.is_http() => Protocol::Auto,
             _ => p,
@@ -153,22 +160,26 @@ impl Ports {
             };
             return Self::named(service.ports.iter().map(port).collect(), Unknown::Refuse);
         }
-        let derived = match (&mapping.service_ports, addresses) {
-            (ServicePorts::List(numbers), _) => {
+        let listed = match (&says.service_ports, &mapping.service_ports) {
+            (Some(numbers), _) => Some(&**numbers),
+            (None, ServicePorts::List(numbers)) => Some(numbers.as_slice()),
+            (None, _) => None,
+        };
+        let derived = match (listed, &mapping.service_ports, addresses) {
+            (Some(numbers), ..) => {
                 memory.forget_ports();
                 let numbers: BTreeSet<u16> = numbers.iter().copied().collect();
                 numbers.into_iter().map(|number| Derived { group: None, number }).collect()
             }
-            (ServicePorts::Instance, _) | (ServicePorts::Auto, Addresses::Endpoints) => {
+            (None, ServicePorts::Instance, _) | (None, ServicePorts::Auto, Addresses::Endpoints) => {
                 memory.ports(found, Choice::All, when.now, when.ttl)
             }
-            (ServicePorts::Auto, _) => memory.ports(found, Choice::Common(default), when.now, when.ttl),
+            (None, ..) => memory.ports(found, Choice::Common(default), when.now, when.ttl),
         };
-        let protocol = published(default);
         let port = |d: Derived| Port {
             number: d.number,
             name: d.group.as_deref().map(|g| numbered(g, d.number)).unwrap_or_default().into(),
-            protocol,
+            protocol: published(d.group.as_deref().and_then(said_by_name).unwrap_or(default)),
             target: None,
             key: d.group,
         };
@@ -260,6 +271,18 @@ pub enum Choice {
     Common(Protocol),
     /// All.
     All,
+}
+
+/// The protocol that instances' name for a port tells: `grpc`, `https-admin`. `http` tells nothing, being what people call
+/// every main port.
+fn said_by_name(group: &str) -> Option<Protocol> {
+    let word = |p: &Protocol| {
+        let rest = group.strip_prefix(p.port_prefix());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let telling =
+        [Protocol::GrpcWeb, Protocol::Grpc, Protocol::Https, Protocol::Http2, Protocol::Tls, Protocol::Tcp];
+    telling.into_iter().find(word)
 }
 
 /// `group` and the number, so that the name says the same whatever other ports there are.

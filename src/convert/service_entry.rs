@@ -21,11 +21,12 @@ use crate::convert::mapping::Mapping;
 use crate::convert::memory::Memory;
 use crate::convert::naming::{self, NamingError};
 use crate::convert::ports::{Found, Port, Ports, When};
+use crate::convert::select::Select;
 use crate::convert::service_entry::endpoints::{Chosen, Emitted};
 use crate::convert::validate::{self, Release, Violation};
 use crate::model::host::Host;
 use crate::model::labels::Labels;
-use crate::model::service::{Addresses, Location, RegistryName, Service};
+use crate::model::service::{Addresses, Location, RegistryName, Says, Service};
 use crate::model::time::Moment;
 use crate::proto::networking::service_entry::{Location as WireLocation, Resolution};
 use crate::proto::networking::{ServiceEntry, ServicePort};
@@ -47,8 +48,12 @@ const SEES_ALL: Release = Release::new(1, 30);
 pub struct Context<'a> {
     /// Who knows the service.
     pub registry: &'a RegistryName,
-    /// How its registry's services appear.
+    /// How it appears.
     pub mapping: &'a Mapping,
+    /// Which of its instances are taken.
+    pub select: &'a Select,
+    /// What it says of itself: its registry's word and its owner's.
+    pub says: &'a Says,
     /// The virtual addresses of this host; may be empty.
     pub addresses: &'a [IpAddr],
     /// The time of the conversion; never enters the resource.
@@ -96,15 +101,15 @@ pub fn convert(
 ) -> Result<Converted, ConvertError> {
     let namespace = naming::namespace(service, cx.mapping)?;
     let mut notes = Vec::new();
-    let chosen = endpoints::choose(service, cx.mapping, &mut notes);
-    let found = Found::of(chosen.iter().map(|c| &c.endpoint.ports));
+    let chosen = endpoints::choose(service, cx, &mut notes);
+    let found = Found::of(chosen.iter().map(Chosen::ports));
     let when = When { now: cx.now, ttl: cx.empty_service_ttl };
-    let ports = Ports::of(service, cx.mapping, &found, memory, when);
+    let ports = Ports::of(service, cx.says, cx.mapping, &found, memory, when);
     if ports.list().is_empty() {
         return Err(ConvertError::NoPorts(Arc::clone(&service.name)));
     }
     let emitted = endpoints::emit(&chosen, &ports, cx.mapping, &mut notes);
-    let entry = entry(service, host, cx, Parts { ports: &ports, emitted, chosen: &chosen }, memory);
+    let entry = entry(host, cx, Parts { ports: &ports, emitted, chosen: &chosen }, memory);
     let labels = marked(cx.mapping.labels.apply(&service.labels), &entry, cx.release);
     let annotations = annotations(service, cx.registry);
     let verdict = validate::service_entry(&entry, &namespace, &annotations, cx.release);
@@ -139,15 +144,9 @@ struct Parts<'a> {
     chosen: &'a [Chosen<'a>],
 }
 
-fn entry(
-    service: &Service,
-    host: &Host,
-    cx: &Context<'_>,
-    parts: Parts<'_>,
-    memory: &mut Memory,
-) -> ServiceEntry {
+fn entry(host: &Host, cx: &Context<'_>, parts: Parts<'_>, memory: &mut Memory) -> ServiceEntry {
     let Parts { ports, emitted, chosen } = parts;
-    let says = &service.says;
+    let says = cx.says;
     let anywhere = !memory.has_had_endpoints(!emitted.endpoints.is_empty()) && host.is_wildcard();
     let resolution = match (emitted.by_name, anywhere) {
         (true, _) => Resolution::Dns,

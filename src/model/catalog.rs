@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::model::admitted::Admitted;
 use crate::model::host::Host;
 use crate::model::object::Object;
 use crate::model::service::{ItemKind, RegistryName, Scope, Service, ServiceKey};
@@ -14,8 +15,8 @@ use crate::resource::encoded::{ResourceId, ResourceName};
 /// What the catalog holds under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
-    /// A service and the hosts that it claims.
-    Service(Arc<Service>, Arc<[Host]>),
+    /// A service, and whether it is taken and which hosts it claims.
+    Service(Arc<Service>, Arc<Admitted>),
     /// An object; it claims its own hosts and its own name.
     Object(Arc<Object>),
 }
@@ -34,7 +35,7 @@ impl Known {
     #[must_use]
     pub fn hosts(&self) -> &[Host] {
         match self {
-            Self::Service(_, hosts) => hosts,
+            Self::Service(_, admitted) => &admitted.hosts,
             Self::Object(o) => &o.hosts,
         }
     }
@@ -113,9 +114,11 @@ struct Claim {
 /// Sums that are kept up to date, so that nobody has to count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Services.
+    /// Services that are taken.
     pub services: usize,
-    /// Endpoints of these.
+    /// Services that are left out.
+    pub left_out: usize,
+    /// Endpoints of those that are taken.
     pub endpoints: usize,
     /// Objects.
     pub objects: usize,
@@ -145,10 +148,15 @@ impl Holdings {
 
     fn count(&mut self, known: &Known, change: impl Fn(&mut usize, usize)) {
         match known {
-            Known::Service(..) => change(&mut self.counts.services, 1),
+            Known::Service(_, admitted) if admitted.left_out.is_some() => {
+                change(&mut self.counts.left_out, 1)
+            }
+            Known::Service(service, _) => {
+                change(&mut self.counts.services, 1);
+                change(&mut self.counts.endpoints, service.endpoints.len());
+            }
             Known::Object(_) => change(&mut self.counts.objects, 1),
         }
-        change(&mut self.counts.endpoints, known.endpoints());
     }
 }
 
@@ -367,7 +375,6 @@ mod tests {
     use super::*;
     use crate::model::endpoint::{Address, Endpoint, EndpointPorts};
     use crate::model::labels::Labels;
-    use crate::model::service::Says;
     use crate::resource::collection::Collection;
 
     fn key(kind: ItemKind, name: &str) -> ServiceKey {
@@ -377,18 +384,10 @@ mod tests {
     fn service(name: &str, endpoints: u8, hosts: &[&str]) -> Known {
         let endpoint =
             |n| Endpoint::at(Address::parse(&format!("10.0.0.{n}")).unwrap(), EndpointPorts::One(80));
-        let service = Service {
-            key: key(ItemKind::Service, name),
-            name: name.into(),
-            hosts: Vec::new(),
-            variables: Labels::EMPTY,
-            ports: Vec::new(),
-            endpoints: (1..=endpoints).map(endpoint).collect(),
-            labels: Labels::EMPTY,
-            annotations: Labels::EMPTY,
-            says: Says::default(),
-        };
-        Known::Service(Arc::new(service), hosts.iter().map(|h| Host::parse(h).unwrap()).collect())
+        let endpoints = (1..=endpoints).map(endpoint).collect();
+        let service = Service { endpoints, ..Service::new(key(ItemKind::Service, name), name) };
+        let hosts = hosts.iter().map(|h| Host::parse(h).unwrap()).collect();
+        Known::Service(Arc::new(service), Arc::new(Admitted::claiming(hosts)))
     }
 
     fn object(name: &str, hosts: &[&str]) -> Known {
@@ -426,7 +425,7 @@ mod tests {
         assert_eq!(names(&catalog.apply(&r, vec![Step::Put(service("x", 2, &["x.io"]))])), ["x.io"]);
         let touched = catalog.apply(&r, reset(vec![service("x", 2, &["z.io"])]));
         assert_eq!(names(&touched), ["x.io", "y.io", "z.io"]);
-        assert_eq!(catalog.counts(&r), Counts { services: 1, endpoints: 2, objects: 0 });
+        assert_eq!(catalog.counts(&r), Counts { services: 1, left_out: 0, endpoints: 2, objects: 0 });
         assert_eq!(owner(&catalog, "y.io"), None);
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::model::host::{HostError, check_fqdn};
-use crate::model::labels::Labels;
+use crate::model::labels::{Labels, Tags};
 
 /// Where an endpoint is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -130,8 +130,10 @@ pub struct Endpoint {
     pub address: Address,
     /// On which ports.
     pub ports: EndpointPorts,
-    /// Its labels, as the registry has them (made legal by the conversion).
+    /// Its labels, which are its metadata: as the registry has them (made legal by the conversion).
     pub labels: Labels,
+    /// Its tags, where the registry has such beside metadata.
+    pub tags: Tags,
     /// `region/zone/subzone`, right parts optional.
     pub locality: Option<Arc<str>>,
     /// The network it is on, where that is not the mesh's own.
@@ -153,6 +155,7 @@ impl Endpoint {
             address,
             ports,
             labels: Labels::EMPTY,
+            tags: Tags::EMPTY,
             locality: None,
             network: None,
             service_account: None,

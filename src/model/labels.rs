@@ -1,6 +1,6 @@
-//! Sorted string pairs: labels, annotations and a registry's own metadata.
+//! Sorted string pairs, which are labels, annotations and a registry's own metadata; and sorted words, which are tags.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Pairs sorted by key, each key once; cheap to clone and to share between a million endpoints.
@@ -63,9 +63,50 @@ impl std::fmt::Debug for Labels {
     }
 }
 
+/// Words that a registry attaches to a service or an instance: sorted, each once; cheap to clone and to share.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Tags(Option<Arc<[Arc<str>]>>);
+
+impl Tags {
+    /// No tag.
+    pub const EMPTY: Self = Self(None);
+
+    /// All tags in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> + '_ {
+        self.0.iter().flat_map(|tags| tags.iter()).map(|tag| &**tag)
+    }
+
+    /// Whether there is no tag.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl<T: Into<Arc<str>>> FromIterator<T> for Tags {
+    fn from_iter<I: IntoIterator<Item = T>>(tags: I) -> Self {
+        let set: BTreeSet<Arc<str>> = tags.into_iter().map(Into::into).collect();
+        if set.is_empty() { Self(None) } else { Self(Some(set.into_iter().collect())) }
+    }
+}
+
+impl std::fmt::Debug for Tags {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_are_sorted_and_stand_once() {
+        let tags: Tags = ["b", "a", "b"].into_iter().collect();
+        assert_eq!(tags.iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(std::iter::empty::<&str>().collect::<Tags>(), Tags::EMPTY);
+        assert!(Tags::EMPTY.is_empty());
+    }
 
     #[test]
     fn pairs_are_sorted_and_the_last_of_a_key_wins() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::model::endpoint::{Endpoint, TlsMode};
 use crate::model::host::Host;
-use crate::model::labels::Labels;
+use crate::model::labels::{Labels, Tags};
 
 /// The name of a registry entry in the configuration: unique, appears in metrics, logs and annotations.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -211,8 +211,70 @@ pub struct Says {
     pub addresses: Option<Addresses>,
     /// The mode of endpoints that say nothing themselves.
     pub tls_mode: Option<TlsMode>,
+    /// The numbers on which the mesh calls it, where it declares no ports; sorted, never empty within `Some`.
+    pub service_ports: Option<Arc<[u16]>>,
     /// Names that a server's certificate may carry.
     pub subject_alt_names: Vec<Arc<str>>,
+}
+
+/// Instances that a registry knows and that are not among the endpoints, by the reason: for people, and bounded, so that
+/// a registry full of dead instances costs nothing. Sorted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LeftOut(Vec<LeftOutFor>);
+
+/// What was left out for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOutFor {
+    /// The registry's own word (`critical`, `DOWN`), or what is wrong (`no port`).
+    pub reason: Arc<str>,
+    /// How many instances.
+    pub count: usize,
+    /// The first of their ids.
+    pub first: Vec<Arc<str>>,
+}
+
+impl LeftOut {
+    /// Ids that are named for each reason.
+    pub const NAMED: usize = 10;
+    /// Reasons that are told apart.
+    const REASONS: usize = 16;
+    /// The reason of those that are one too many.
+    const OTHER: &'static str = "other reasons";
+
+    /// Leaves `id` out because of `reason`. The order of the calls does not show, but for which reasons are `other`.
+    pub fn add(&mut self, reason: &str, id: impl Into<Arc<str>>) {
+        let at = match self.0.binary_search_by(|r| (*r.reason).cmp(reason)) {
+            Ok(at) => at,
+            Err(_) if self.0.len() >= Self::REASONS && reason != Self::OTHER => {
+                return self.add(Self::OTHER, id);
+            }
+            Err(at) => {
+                self.0.insert(at, LeftOutFor { reason: reason.into(), count: 0, first: Vec::new() });
+                at
+            }
+        };
+        if let Some(found) = self.0.get_mut(at) {
+            let id = id.into();
+            found.count += 1;
+            let place = found.first.partition_point(|other| *other < id);
+            if place < Self::NAMED {
+                found.first.insert(place, id);
+                found.first.truncate(Self::NAMED);
+            }
+        }
+    }
+
+    /// Everything that was left out, by reason.
+    #[must_use]
+    pub fn by_reason(&self) -> &[LeftOutFor] {
+        &self.0
+    }
+
+    /// How many instances that is.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.iter().map(|r| r.count).sum()
+    }
 }
 
 /// A service and all its endpoints, as one registry knows them.
@@ -230,17 +292,57 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// Who serves it; may be empty.
     pub endpoints: Vec<Endpoint>,
-    /// Labels of the service itself, as the registry has them (made legal by the conversion).
+    /// Instances that the registry knows and that serve nothing now.
+    pub left_out: LeftOut,
+    /// Labels of the service itself, which are its metadata: as the registry has them (made legal by the conversion).
     pub labels: Labels,
+    /// Tags of the service itself, where the registry has such beside metadata.
+    pub tags: Tags,
     /// Annotations that the mapping must not lose.
     pub annotations: Labels,
     /// What it says of its own appearance.
     pub says: Says,
 }
 
+impl Service {
+    /// A service that says nothing but its name.
+    #[must_use]
+    pub fn new(key: ServiceKey, name: impl Into<Arc<str>>) -> Self {
+        Self {
+            key,
+            name: name.into(),
+            hosts: Vec::new(),
+            variables: Labels::EMPTY,
+            ports: Vec::new(),
+            endpoints: Vec::new(),
+            left_out: LeftOut::default(),
+            labels: Labels::EMPTY,
+            tags: Tags::EMPTY,
+            annotations: Labels::EMPTY,
+            says: Says::default(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_out_is_counted_and_the_first_are_named_whatever_the_order() {
+        let made = |ids: &mut dyn Iterator<Item = usize>| {
+            let mut out = LeftOut::default();
+            ids.for_each(|n| out.add(if n % 2 == 0 { "DOWN" } else { "no port" }, format!("{n:03}")));
+            out
+        };
+        let (up, down) = (made(&mut (0..100)), made(&mut (0..100).rev()));
+        assert_eq!((&up, up.count()), (&down, 100));
+        assert_eq!((up.by_reason().len(), &*up.by_reason()[0].reason), (2, "DOWN"));
+        assert_eq!((&*up.by_reason()[0].first[9], up.by_reason()[0].first.len()), ("018", 10));
+        let mut many = LeftOut::default();
+        (0..99).for_each(|n| many.add(&format!("reason {n}"), "x"));
+        assert_eq!((many.by_reason().len(), many.count()), (17, 99));
+    }
 
     #[test]
     fn every_protocol_reads_back_from_its_own_name() {

@@ -1,18 +1,23 @@
 //! Answers to people's questions, read off the engine.
 
+mod instances;
+
+use std::sync::Arc;
+
 use crate::model::catalog::{Catalog, Known};
 use crate::model::host::Host;
 use crate::model::service::{RegistryName, Service, ServiceKey};
+use crate::pipeline::answers::instances::{Instances, said};
 use crate::pipeline::engine::Engine;
 use crate::pipeline::reading::Reading;
-use crate::pipeline::report::{HostReport, Query, RegistryReport, ServiceReport};
+use crate::pipeline::report::{HostReport, Query, RegistryReport, ServiceReport, Wanted};
 
 /// Answers `query`; an asker who has left gets nothing.
 pub fn answer(engine: &Engine, query: Query) {
     match query {
         Query::Ping(to) => drop(to.send(())),
         Query::Registries(to) => drop(to.send(registries(engine))),
-        Query::Services(registry, to) => drop(to.send(services(engine, registry.as_deref()))),
+        Query::Services(wanted, to) => drop(to.send(services(engine, &wanted))),
     }
 }
 
@@ -39,7 +44,9 @@ fn registry(engine: &Engine, name: &RegistryName, reading: &Reading) -> Registry
             let names: Vec<_> = waits.iter().map(ToString::to_string).collect();
             format!("removed from the configuration, goes once {} has been read", names.join(", "))
         }),
+        given_up: reading.is_given_up(),
         services: counts.services,
+        left_out: counts.left_out,
         endpoints: counts.endpoints,
         objects: counts.objects,
         refused: rejected(engine, name),
@@ -47,49 +54,68 @@ fn registry(engine: &Engine, name: &RegistryName, reading: &Reading) -> Registry
     }
 }
 
-/// All items in order, or those of one registry; refused ones that nothing is known of included.
+/// The items that are `wanted`, in order; refused ones that nothing is known of included.
 #[must_use]
-pub fn services(engine: &Engine, only: Option<&str>) -> Vec<ServiceReport> {
+pub fn services(engine: &Engine, wanted: &Wanted) -> Vec<ServiceReport> {
+    let of_name = |name: &str, key: &ServiceKey| {
+        wanted.name.as_deref().is_none_or(|wanted| wanted == name || wanted == &*key.name)
+    };
     let mut reports = Vec::new();
+    let only = wanted.registry.as_deref();
     for (name, _) in engine.readings().filter(|(n, _)| only.is_none_or(|o| o == n.as_str())) {
-        reports.extend(engine.catalog().items(name).map(|known| service(engine, name, known)));
-        for ((of, key), why) in engine.refused() {
-            if of == name && engine.catalog().item(name, key).is_none() {
-                reports.push(unknown(name, key, why));
+        let known = engine.catalog().items(name).filter(|known| match known {
+            Known::Service(s, _) => of_name(&s.name, &s.key),
+            Known::Object(o) => of_name(&format!("{}/{}", o.namespace, o.name), &o.key),
+        });
+        reports.extend(known.map(|known| service(engine, name, known, wanted.name.is_some())));
+        for ((of, key), refusal) in engine.refused() {
+            if of == name && of_name(&key.name, key) && engine.catalog().item(name, key).is_none() {
+                reports.push(ServiceReport {
+                    refused: Some(refusal.why.to_string()),
+                    ..blank(name, key, key.to_string(), &format!("{:?}", key.kind))
+                });
             }
         }
     }
     reports
 }
 
-fn service(engine: &Engine, registry: &RegistryName, known: &Known) -> ServiceReport {
+fn service(engine: &Engine, registry: &RegistryName, known: &Known, whole: bool) -> ServiceReport {
     let key = known.key();
-    let (name, kind) = match known {
-        Known::Service(s, _) => (s.name.to_string(), "Service"),
-        Known::Object(o) => (format!("{}/{}", o.namespace, o.name), o.collection.kind()),
-    };
-    ServiceReport {
-        registry: registry.to_string(),
-        key: key.to_string(),
-        name,
-        kind: kind.to_string(),
+    let refusal = engine.refused().get(&(registry.clone(), key.clone()));
+    let common = |name: String, kind: &str| ServiceReport {
         endpoints: known.endpoints(),
-        refused: engine.refused().get(&(registry.clone(), key.clone())).map(ToString::to_string),
+        refused: refusal.map(|r| r.why.to_string()),
         lost_to: namesake(engine.catalog(), registry, known),
         hosts: known.hosts().iter().map(|h| host(engine, registry, known, h)).collect(),
+        ..blank(registry, key, name, kind)
+    };
+    match known {
+        Known::Object(o) => common(format!("{}/{}", o.namespace, o.name), o.collection.kind()),
+        Known::Service(service, admitted) => {
+            let owner = admitted.owner.as_deref();
+            let policy = engine.readings().find(|(name, _)| *name == registry).and_then(|(_, r)| r.policy());
+            let instances = Instances::of(service, admitted, policy.map(Arc::as_ref));
+            ServiceReport {
+                left_out: admitted.left_out.map(|r| r.as_str().to_owned()),
+                owner_says: owner.map(said).unwrap_or_default(),
+                ignored: owner.map_or(&[][..], |o| &o.ignored).iter().map(ToString::to_string).collect(),
+                instances_left_out: instances.left_out(),
+                instances: if whole { instances.all() } else { Vec::new() },
+                ..common(service.name.to_string(), "Service")
+            }
+        }
     }
 }
 
-fn unknown(registry: &RegistryName, key: &ServiceKey, why: &str) -> ServiceReport {
+fn blank(registry: &RegistryName, key: &ServiceKey, name: String, kind: &str) -> ServiceReport {
     ServiceReport {
         registry: registry.to_string(),
+        scope: key.scope.as_str().to_owned(),
         key: key.to_string(),
-        name: key.to_string(),
-        kind: format!("{:?}", key.kind),
-        endpoints: 0,
-        refused: Some(why.to_string()),
-        lost_to: None,
-        hosts: Vec::new(),
+        name,
+        kind: kind.to_owned(),
+        ..ServiceReport::default()
     }
 }
 
@@ -118,6 +144,7 @@ fn host(engine: &Engine, registry: &RegistryName, known: &Known, host: &Host) ->
             {
                 report.refused = state.and_then(|s| s.refused.as_deref()).map(str::to_string);
             }
+            report.notes = served.map(|s| s.notes.clone()).unwrap_or_default();
             let addresses = engine.desired().addresses().get(host);
             report.addresses = addresses.iter().map(ToString::to_string).collect();
         }

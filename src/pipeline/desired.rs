@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use crate::convert::mapping::Mapping;
 use crate::convert::memory::Memory;
-use crate::convert::service_entry::{self, Context};
+use crate::convert::policy::Policy;
+use crate::convert::select::Select;
+use crate::convert::service_entry::{self, Context, Converted};
 use crate::convert::validate::Release;
 use crate::convert::vip::{Exhausted, VirtualAddresses};
 use crate::convert::{naming, object};
+use crate::model::admitted::Admitted;
 use crate::model::catalog::{Catalog, Known, Touched};
 use crate::model::host::Host;
 use crate::model::object::Object;
@@ -36,10 +39,14 @@ pub struct Terms {
 pub struct Candidate<'a> {
     /// Its registry.
     pub registry: &'a RegistryName,
-    /// The registry's mapping.
+    /// How it appears.
     pub mapping: &'a Mapping,
+    /// Which of its instances are taken.
+    pub select: &'a Select,
     /// The service.
     pub service: &'a Service,
+    /// What was decided about it.
+    pub admitted: &'a Admitted,
 }
 
 /// A registry and its own name of a service. (The service's key may change with a file's name.)
@@ -62,6 +69,8 @@ pub struct HostState {
     pub id: Option<ResourceId>,
     /// Why that is not what its owner says now.
     pub refused: Option<Arc<str>>,
+    /// What people may want to know about it: endpoints left out, and what Istio would warn of.
+    pub notes: Vec<String>,
     /// Whose service is served: not always the first that claims the host, which may have been refused.
     owner: Option<Owner>,
     /// What follows from what that service was.
@@ -144,11 +153,15 @@ impl Desired {
         &mut self,
         hosts: &BTreeSet<Host>,
         catalog: &Catalog,
-        mapping_of: impl Fn(&RegistryName) -> Option<Arc<Mapping>>,
+        policy_of: impl Fn(&RegistryName) -> Option<Arc<Policy>>,
     ) -> Vec<Exhausted> {
         let needs = |host: &&Host| match catalog.owner(host) {
-            Some((registry, Known::Service(service, _))) if !host.is_wildcard() => mapping_of(registry)
-                .is_some_and(|m| service.says.addresses.unwrap_or(m.addresses) == Addresses::Virtual),
+            Some((registry, Known::Service(service, admitted))) if !host.is_wildcard() => {
+                let policy = policy_of(registry);
+                let mapping = policy.as_ref().and_then(|p| p.mapping(&service.name));
+                let said = admitted.says(service).addresses;
+                mapping.is_some_and(|m| said.unwrap_or(m.addresses) == Addresses::Virtual)
+            }
             _ => false,
         };
         let needy: BTreeSet<Host> = hosts.iter().filter(needs).cloned().collect();
@@ -199,7 +212,10 @@ impl Desired {
                 state.owner = Some(candidate.owner());
             }
             match converted {
-                Ok(resource) => lane = self.serve(&mut state, resource, catalog, published),
+                Ok(Converted { resource, notes }) => {
+                    state.notes = notes;
+                    lane = self.serve(&mut state, resource, catalog, published);
+                }
                 Err(why) => refused = refused.or_else(|| Some((candidate, Arc::<str>::from(why)))),
             }
             if settled {
@@ -209,6 +225,7 @@ impl Desired {
         if !settled {
             state.owner = None;
             state.memory = Memory::default();
+            state.notes.clear();
             let gone = state.id.take().filter(|id| catalog.object(id).is_none());
             lane = gone.and_then(|id| self.want(id, None, published));
         }
@@ -304,12 +321,15 @@ impl Desired {
         now: Moment,
         memory: &mut Memory,
         catalog: &Catalog,
-    ) -> Result<Encoded, String> {
-        let Candidate { registry, mapping, service } = *candidate;
+    ) -> Result<Converted, String> {
+        let Candidate { registry, mapping, select, service, admitted } = *candidate;
+        let says = admitted.says(service);
         let addresses: &[IpAddr] = self.addresses.get(host);
         let context = Context {
             registry,
             mapping,
+            select,
+            says: &says,
             addresses,
             now,
             empty_service_ttl: self.terms.empty_service_ttl,
@@ -321,8 +341,7 @@ impl Desired {
         if let Some((_, object)) = catalog.object(&id) {
             return Err(format!("an object of the same name is served instead: {}", object.origin));
         }
-        let converted = service_entry::convert(service, host, &context, memory);
-        converted.map(|c| c.resource).map_err(|e| e.to_string())
+        service_entry::convert(service, host, &context, memory).map_err(|e| e.to_string())
     }
 
     fn serve(

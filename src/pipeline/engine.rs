@@ -1,12 +1,16 @@
 //! Everything that the pipeline decides, without its task: changes in, work in slices, snapshots out. No clock, no channel.
 
+mod admit;
+mod registries;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use self::admit::Before;
+pub use self::admit::{Ignored, Refusal};
 use crate::convert::vip::VirtualAddresses;
-use crate::convert::{naming, object, validate};
 use crate::model::catalog::{Catalog, Known, Step, Touched};
-use crate::model::change::{Change, Item};
+use crate::model::change::Change;
 use crate::model::host::Host;
 use crate::model::service::{RegistryName, ServiceKey};
 use crate::model::time::Moment;
@@ -45,12 +49,15 @@ pub struct Engine {
     debounce: Debounce,
     /// Not looked at yet. Nothing is published while there is any, so that a batch goes out whole.
     touched: Touched,
-    refused: BTreeMap<(RegistryName, ServiceKey), Arc<str>>,
+    refused: BTreeMap<(RegistryName, ServiceKey), Refusal>,
     published: Arc<Snapshot>,
     verdicts: Vec<Verdict>,
+    ignored: Vec<Ignored>,
     complaints: Vec<String>,
     /// Registries that have been read since people were last told.
     read: Vec<RegistryName>,
+    /// Registries that have not been read in time, since people were last told.
+    overdue: Vec<RegistryName>,
 }
 
 impl Engine {
@@ -68,17 +75,19 @@ impl Engine {
             refused: BTreeMap::new(),
             published: Arc::default(),
             verdicts: Vec::new(),
+            ignored: Vec::new(),
             complaints: Vec::new(),
             read: Vec::new(),
+            overdue: Vec::new(),
             settings,
         };
-        engine.set_registries();
+        engine.set_registries(Moment::START);
         engine
     }
 
     /// Takes over new settings. What a changed registry says stays until its new form has been read, a removed one stays
     /// until what the same reload brought has.
-    pub fn configure(&mut self, settings: Settings) {
+    pub fn configure(&mut self, settings: Settings, now: Moment) {
         let old = std::mem::replace(&mut self.settings, settings);
         self.debounce.set_cadence(self.settings.cadence);
         let addresses = old.virtual_ranges != self.settings.virtual_ranges || old.pins != self.settings.pins;
@@ -88,7 +97,7 @@ impl Engine {
             self.complaints.extend(exhausted.iter().map(ToString::to_string));
         }
         self.desired.set_terms(self.settings.terms.clone());
-        self.set_registries();
+        self.set_registries(now);
         if addresses || old.terms != self.settings.terms {
             let everything = self.catalog.everything();
             self.touch(everything);
@@ -102,12 +111,11 @@ impl Engine {
         match reading.deliver(delivery.generation, delivery.batch) {
             Outcome::Waits => {}
             Outcome::Read(items) => {
-                let (items, kept) = self.sort_out(&registry, items);
+                let (items, kept) = self.sort_out(&registry, items, Before::Other);
                 self.refused.retain(|(of, key), _| *of != registry || kept.contains(key));
                 let mut touched =
                     self.catalog.apply(&registry, vec![Step::Reset { scope: None, items, kept }]);
-                // Its mapping may be another one, which shows in services that are as they were.
-                touched.hosts.extend(self.catalog.items(&registry).flat_map(Known::hosts).cloned());
+                touched.hosts.extend(self.hosts_of(&registry));
                 self.touch(touched);
                 self.read.push(registry);
                 self.drop_removed();
@@ -124,6 +132,7 @@ impl Engine {
     pub fn work(&mut self, budget: usize, now: Moment) -> bool {
         let expired = self.desired.expired(now);
         self.touched.merge(expired);
+        self.look_at_the_clock(now);
         for _ in 0..budget {
             let lane = if let Some(id) = self.touched.objects.pop_first() {
                 self.look_at_object(&id)
@@ -142,7 +151,8 @@ impl Engine {
     /// When there is something to do although nobody says anything.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        [self.debounce.deadline(), self.desired.next_expiry()].into_iter().flatten().min()
+        let given_up = self.readings.values().filter_map(Reading::deadline).min();
+        [self.debounce.deadline(), self.desired.next_expiry(), given_up].into_iter().flatten().min()
     }
 
     /// What is to be published now, if anything: collections that have become complete, and lanes that are due.
@@ -193,6 +203,16 @@ impl Engine {
         std::mem::take(&mut self.read)
     }
 
+    /// Registries that have not been read in time, since the last call.
+    pub fn take_overdue(&mut self) -> Vec<RegistryName> {
+        std::mem::take(&mut self.overdue)
+    }
+
+    /// What owners of services say and what does not count, since the last call.
+    pub fn take_ignored(&mut self) -> Vec<Ignored> {
+        std::mem::take(&mut self.ignored)
+    }
+
     /// What is wrong with no item in particular, since the last call.
     pub fn take_complaints(&mut self) -> Vec<String> {
         std::mem::take(&mut self.complaints)
@@ -224,135 +244,37 @@ impl Engine {
 
     /// Why items are not what their registry says now.
     #[must_use]
-    pub fn refused(&self) -> &BTreeMap<(RegistryName, ServiceKey), Arc<str>> {
+    pub fn refused(&self) -> &BTreeMap<(RegistryName, ServiceKey), Refusal> {
         &self.refused
     }
 
-    /// Whether every registry that feeds `collection` has been read. One that nobody feeds is complete.
+    /// Whether every registry that feeds `collection` has been read or given up on. One that nobody feeds is complete.
     fn is_complete(&self, collection: Collection) -> bool {
-        self.readings.values().filter(|r| r.feeds(collection)).all(Reading::is_active)
-    }
-
-    fn set_registries(&mut self) {
-        let mut fresh = BTreeSet::new();
-        for settings in &self.settings.registries {
-            let other = match self.readings.get_mut(&settings.name) {
-                Some(reading) => reading.configure(settings),
-                None => self.readings.insert(settings.name.clone(), Reading::new(settings)).is_none(),
-            };
-            if other {
-                fresh.insert(settings.name.clone());
-            }
-        }
-        let order: Vec<_> = self.settings.registries.iter().map(|r| r.name.clone()).collect();
-        self.leaving.retain(|name, _| !order.contains(name));
-        for name in self.readings.keys().filter(|name| !order.contains(name)) {
-            // A rename is a removal and an addition, so what goes waits for what the same reload brought.
-            self.leaving.entry(name.clone()).or_insert_with(|| fresh.clone());
-        }
-        let touched = self.catalog.set_order(&order);
-        self.touch(touched);
-        self.drop_removed();
-    }
-
-    /// Removed registries go once those that came with their removal have been read, or are gone themselves.
-    fn drop_removed(&mut self) {
-        let unread = |name: &&RegistryName| self.readings.get(name).is_some_and(|r| !r.is_current());
-        let waits = |for_whom: &BTreeSet<RegistryName>| for_whom.iter().any(|name| unread(&name));
-        let gone: Vec<_> =
-            self.leaving.iter().filter(|(_, w)| !waits(w)).map(|(name, _)| name.clone()).collect();
-        for name in gone {
-            self.leaving.remove(&name);
-            self.readings.remove(&name);
-            self.refused.retain(|(of, _), _| *of != name);
-            let touched = self.catalog.remove(&name);
-            self.touch(touched);
-        }
+        let done = |r: &Reading| r.is_active() || r.is_given_up();
+        self.readings.values().filter(|r| r.feeds(collection)).all(done)
     }
 
     fn touch(&mut self, touched: Touched) {
         let readings = &self.readings;
-        let mapping_of = |r: &RegistryName| readings.get(r)?.mapping().cloned();
-        let exhausted = self.desired.allocate(&touched.hosts, &self.catalog, mapping_of);
+        let policy_of = |r: &RegistryName| readings.get(r)?.policy().cloned();
+        let exhausted = self.desired.allocate(&touched.hosts, &self.catalog, policy_of);
         self.complaints.extend(exhausted.iter().map(ToString::to_string));
         self.touched.merge(touched);
     }
 
     fn step(&mut self, registry: &RegistryName, change: Change) -> Option<Step> {
         match change {
-            Change::Upsert(item) => self.admit(registry, item).ok().map(Step::Put),
+            Change::Upsert(item) => self.admit(registry, item, Before::Same).ok().map(Step::Put),
             Change::Remove(key, _) => {
                 self.refused.remove(&(registry.clone(), key.clone()));
                 Some(Step::Drop(key))
             }
             Change::Reset { scope, items, .. } => {
-                let (items, kept) = self.sort_out(registry, items);
+                let (items, kept) = self.sort_out(registry, items, Before::Same);
                 self.refused
                     .retain(|(of, key), _| of != registry || key.scope != scope || kept.contains(key));
                 Some(Step::Reset { scope: Some(scope), items, kept })
             }
-        }
-    }
-
-    /// Items that make sense, and the keys of those that do not.
-    fn sort_out(&mut self, registry: &RegistryName, items: Vec<Item>) -> (Vec<Known>, BTreeSet<ServiceKey>) {
-        let (mut known, mut kept) = (Vec::with_capacity(items.len()), BTreeSet::new());
-        for item in items {
-            match self.admit(registry, item) {
-                Ok(item) => known.push(item),
-                Err(key) => {
-                    kept.insert(key);
-                }
-            }
-        }
-        (known, kept)
-    }
-
-    /// Names an item's hosts, or notes why it is refused: whatever was known of it stays.
-    fn admit(&mut self, registry: &RegistryName, item: Item) -> Result<Known, ServiceKey> {
-        let admitted = match item {
-            Item::Refused(key, why) => Err((key, why)),
-            Item::Object(object) => {
-                let verdict = validate::check(&object::encode(&object), self.settings.terms.oldest);
-                if verdict.is_accepted() {
-                    Ok(Known::Object(object))
-                } else {
-                    let why: Vec<_> = verdict.refusals.iter().map(ToString::to_string).collect();
-                    let why = format!("{}: Istio would refuse it: {}", object.origin, why.join("; "));
-                    Err((object.key.clone(), why.into()))
-                }
-            }
-            Item::Service(service) => {
-                let mapping = self.readings.get(registry).and_then(Reading::mapping);
-                match mapping.map(|m| naming::hosts(&service, m)) {
-                    Some(Ok(hosts)) => Ok(Known::Service(service, hosts.into())),
-                    Some(Err(e)) => Err((service.key.clone(), e.to_string().into())),
-                    None => Err((service.key.clone(), "the registry is not configured".into())),
-                }
-            }
-        };
-        match admitted {
-            Ok(known) => {
-                self.say(registry, known.key().clone(), None);
-                Ok(known)
-            }
-            Err((key, why)) => {
-                self.say(registry, key.clone(), Some(why));
-                Err(key)
-            }
-        }
-    }
-
-    /// Notes why an item is refused, or that it no longer is; people hear of it if that is news.
-    fn say(&mut self, registry: &RegistryName, key: ServiceKey, refused: Option<Arc<str>>) {
-        let item = Arc::clone(&key.name);
-        let place = (registry.clone(), key);
-        let before = match &refused {
-            Some(why) => self.refused.insert(place, Arc::clone(why)),
-            None => self.refused.remove(&place),
-        };
-        if before != refused {
-            self.verdicts.push(Verdict { registry: registry.clone(), item, host: None, refused });
         }
     }
 
@@ -372,13 +294,14 @@ impl Engine {
             .catalog
             .claims(host)
             .map_while(|(registry, known)| match known {
-                Known::Service(service, _) => Some((registry, service)),
+                Known::Service(service, admitted) => Some((registry, service, admitted)),
                 // Objects own first: where one does, nothing is generated.
                 Known::Object(_) => None,
             })
-            .filter_map(|(registry, service)| {
-                let mapping = self.readings.get(registry).and_then(Reading::mapping)?;
-                Some(Candidate { registry, mapping, service })
+            .filter_map(|(registry, service, admitted)| {
+                let policy = self.readings.get(registry).and_then(Reading::policy)?;
+                let (mapping, select) = (policy.mapping(&service.name)?, &policy.select);
+                Some(Candidate { registry, mapping, select, service, admitted })
             })
             .collect();
         if candidates.is_empty() {

@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::convert::mapping::Mapping;
+use crate::convert::policy::Policy;
 use crate::model::change::{Batch, Change, Item};
 use crate::model::service::{RegistryName, Scope, ServiceKey};
+use crate::model::time::Moment;
 use crate::pipeline::guard::{self, Ruling};
 use crate::pipeline::intake::Generation;
 use crate::resource::collection::Collection;
@@ -20,20 +22,54 @@ pub struct RegistrySettings {
     pub name: RegistryName,
     /// Of which configuration of it: another number means that it must be read again.
     pub generation: Generation,
-    /// How its services appear.
-    pub mapping: Arc<Mapping>,
+    /// What is taken of it, and how that appears.
+    pub policy: Arc<Policy>,
+    /// How long it is waited for.
+    pub startup: Startup,
     /// What must be read before it counts as read.
     pub scopes: Vec<Scope>,
     /// The collections to which it contributes.
     pub feeds: Vec<Collection>,
 }
 
+/// How long the mesh waits for a registry that has never been read (`startup` in the configuration).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Startup {
+    /// Whether it is given up on after `wait`: its collections are then answered without it.
+    pub optional: bool,
+    /// After this time people are told, whatever follows from it.
+    pub wait: Duration,
+}
+
+impl Default for Startup {
+    /// Longer than most restarts of a registry take.
+    fn default() -> Self {
+        Self { optional: false, wait: Duration::from_secs(60) }
+    }
+}
+
+/// What a new configuration changes about a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Novelty {
+    /// Nothing about what has been read.
+    Nothing,
+    /// What was read is to be looked at by another policy.
+    Policy,
+    /// It has to be read again.
+    Reading,
+}
+
 /// What is known of one registry's reads.
 #[derive(Debug)]
 pub struct Reading {
-    active: Option<(Generation, Arc<Mapping>)>,
+    active: Option<(Generation, Arc<Policy>)>,
     next: Option<Staging>,
     feeds: Vec<Collection>,
+    startup: Startup,
+    /// When it was configured.
+    since: Moment,
+    /// It has never been read, and that for longer than [`Startup::wait`].
+    overdue: bool,
     /// Why the last read was not believed, until one is.
     doubt: Option<Arc<str>>,
 }
@@ -42,7 +78,7 @@ pub struct Reading {
 #[derive(Debug)]
 struct Staging {
     generation: Generation,
-    mapping: Arc<Mapping>,
+    policy: Arc<Policy>,
     unread: BTreeSet<Scope>,
     items: BTreeMap<ServiceKey, Item>,
 }
@@ -61,20 +97,68 @@ pub enum Outcome {
 impl Reading {
     /// A registry that has just been configured.
     #[must_use]
-    pub fn new(settings: &RegistrySettings) -> Self {
-        Self { active: None, next: Some(Staging::new(settings)), feeds: settings.feeds.clone(), doubt: None }
+    pub fn new(settings: &RegistrySettings, now: Moment) -> Self {
+        Self {
+            active: None,
+            next: Some(Staging::new(settings)),
+            feeds: settings.feeds.clone(),
+            startup: settings.startup,
+            since: now,
+            overdue: false,
+            doubt: None,
+        }
     }
 
     /// Perhaps another configuration of the same registry; what was read under the last one stays until this one is
-    /// read. Whether it is another.
-    pub fn configure(&mut self, settings: &RegistrySettings) -> bool {
-        let current = self.next.as_ref().map(|n| n.generation).or(self.active.as_ref().map(|a| a.0));
-        let other = current != Some(settings.generation);
-        if other {
-            self.next = Some(Staging::new(settings));
-            self.feeds.clone_from(&settings.feeds);
+    /// read.
+    pub fn configure(&mut self, settings: &RegistrySettings, now: Moment) -> Novelty {
+        self.startup = settings.startup;
+        let same = |generation: Generation| generation == settings.generation;
+        if let Some(next) = &mut self.next
+            && same(next.generation)
+        {
+            next.policy = Arc::clone(&settings.policy);
+            return Novelty::Nothing;
         }
-        other
+        match &mut self.active {
+            Some((generation, policy)) if same(*generation) => {
+                // A registry that was changed and changed back is read no more under what it was in between.
+                self.next = None;
+                let other = std::mem::replace(policy, Arc::clone(&settings.policy)) != settings.policy;
+                if other { Novelty::Policy } else { Novelty::Nothing }
+            }
+            _ => {
+                self.next = Some(Staging::new(settings));
+                self.feeds.clone_from(&settings.feeds);
+                (self.since, self.overdue) = (now, false);
+                Novelty::Reading
+            }
+        }
+    }
+
+    /// Looks at the clock. Whether people should hear now that the registry has not been read in time.
+    pub fn is_newly_overdue(&mut self, now: Moment) -> bool {
+        let due = self.deadline().is_some_and(|at| at <= now);
+        self.overdue |= due;
+        due
+    }
+
+    /// When it will have been waited for long enough; `None`: it has been read, or that was told.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        (!self.is_active() && !self.overdue).then(|| self.since.plus(self.startup.wait))
+    }
+
+    /// Whether it is done without until it has been read.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        !self.is_active() && self.overdue && self.startup.optional
+    }
+
+    /// How long it is waited for.
+    #[must_use]
+    pub fn startup(&self) -> Startup {
+        self.startup
     }
 
     /// Whether it has ever been read.
@@ -89,10 +173,10 @@ impl Reading {
         self.next.is_none()
     }
 
-    /// How what was read appears.
+    /// What is taken of what was read, and how it appears.
     #[must_use]
-    pub fn mapping(&self) -> Option<&Arc<Mapping>> {
-        self.active.as_ref().map(|(_, mapping)| mapping)
+    pub fn policy(&self) -> Option<&Arc<Policy>> {
+        self.active.as_ref().map(|(_, policy)| policy)
     }
 
     /// The collections to which it contributes.
@@ -131,7 +215,7 @@ impl Reading {
                     self.next = Some(staging);
                     return Outcome::Waits;
                 }
-                self.active = Some((generation, staging.mapping));
+                self.active = Some((generation, staging.policy));
                 Outcome::Read(staging.items.into_values().collect())
             }
             // Of what is replaced nothing is heard any more: its last state stays until the new form has been read.
@@ -147,7 +231,7 @@ impl Staging {
     fn new(settings: &RegistrySettings) -> Self {
         Self {
             generation: settings.generation,
-            mapping: Arc::clone(&settings.mapping),
+            policy: Arc::clone(&settings.policy),
             unread: settings.scopes.iter().cloned().collect(),
             items: BTreeMap::new(),
         }

@@ -1,10 +1,12 @@
 //! What the pipeline tells people: per registry, per service, what was read and what became of it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 /// One registry as the pipeline sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RegistryReport {
     /// Its name in the configuration.
@@ -19,9 +21,13 @@ pub struct RegistryReport {
     /// Why it is still served although it is no longer configured; absent: it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub removed: Option<String>,
-    /// Services that it holds.
+    /// Whether its collections are answered without it, because it is optional and was not read in time.
+    pub given_up: bool,
+    /// Services of it that are taken.
     pub services: usize,
-    /// Endpoints of these.
+    /// Services of it that `select`, `services` or their owners leave out.
+    pub left_out: usize,
+    /// Endpoints of those that are taken, as the registry has them.
     pub endpoints: usize,
     /// Whole objects that it holds.
     pub objects: usize,
@@ -32,19 +38,36 @@ pub struct RegistryReport {
 }
 
 /// One item of a registry and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceReport {
     /// The registry that knows it.
     pub registry: String,
+    /// The part of the registry that it was read with: a datacenter, a directory.
+    pub scope: String,
     /// Its key there; for files `file#name`.
     pub key: String,
     /// The registry's own name of it.
     pub name: String,
     /// `Service`, or the kind of the object.
     pub kind: String,
-    /// How many endpoints it has.
+    /// How many endpoints the registry gives it.
     pub endpoints: usize,
+    /// Why the service is left out, on purpose; absent: it is taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
+    /// Instances that serve nothing, by reason: what the registry says, then what the configuration and owners say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub instances_left_out: Vec<LeftOutReport>,
+    /// What its owner says in the registry's metadata and what holds therefore, `protocol: GRPC`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub owner_says: Vec<String>,
+    /// What its owner says and what does not count, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
+    /// Every instance; only where one service was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<InstanceReport>,
     /// Why what the registry says now is not what is served; absent: it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
@@ -53,6 +76,47 @@ pub struct ServiceReport {
     pub lost_to: Option<String>,
     /// The hosts that it claims and who has them.
     pub hosts: Vec<HostReport>,
+}
+
+/// Instances that serve nothing for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftOutReport {
+    /// The registry's own word (`critical`), or which rule.
+    pub reason: String,
+    /// How many.
+    pub count: usize,
+    /// The ids of the first, or their addresses where they have no ids.
+    pub first: Vec<String>,
+}
+
+/// One instance that the registry gives a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceReport {
+    /// The registry's own name of it; may be empty.
+    pub id: String,
+    /// Where it is reached.
+    pub address: String,
+    /// On which ports, `8080` or `http 8080`; empty: on the service's.
+    pub ports: Vec<String>,
+    /// Its metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// Its tags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Why it is left out; absent: it is published with its service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
+}
+
+/// Which items are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of this registry; absent: of all.
+    pub registry: Option<String>,
+    /// Of this name or key, with every instance; absent: all, without.
+    pub name: Option<String>,
 }
 
 /// One claim to a host.
@@ -73,6 +137,9 @@ pub struct HostReport {
     /// Why no resource, or only an older one, is served for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// What was left out of the resource, and what Istio would warn of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A question to the pipeline; it answers between two pieces of work.
@@ -82,8 +149,8 @@ pub enum Query {
     Ping(oneshot::Sender<()>),
     /// All registries, in the order of the configuration.
     Registries(oneshot::Sender<Vec<RegistryReport>>),
-    /// All items, or those of one registry, in order.
-    Services(Option<String>, oneshot::Sender<Vec<ServiceReport>>),
+    /// Items, in order.
+    Services(Wanted, oneshot::Sender<Vec<ServiceReport>>),
 }
 
 /// Asks the pipeline. Cheap to clone.
@@ -109,9 +176,9 @@ impl Questions {
         self.ask(Query::Registries).await
     }
 
-    /// All items, or those of one registry; `None` if the pipeline has ended.
-    pub async fn services(&self, registry: Option<String>) -> Option<Vec<ServiceReport>> {
-        self.ask(|answer| Query::Services(registry, answer)).await
+    /// The items that are `wanted`; `None` if the pipeline has ended.
+    pub async fn services(&self, wanted: Wanted) -> Option<Vec<ServiceReport>> {
+        self.ask(|answer| Query::Services(wanted, answer)).await
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {

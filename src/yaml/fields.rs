@@ -107,6 +107,12 @@ impl<'n, 'f> Fields<'n, 'f> {
         self.void
     }
 
+    /// How many keys somebody wrote, known or not.
+    #[must_use]
+    pub fn written(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The entry of `key`; `None` if it is absent or nothing is written after it.
     pub fn entry(&mut self, key: &'static str) -> Option<&'n Entry> {
         if !self.known.contains(&key) {

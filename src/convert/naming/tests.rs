@@ -17,7 +17,7 @@ fn expand(text: &str, name: &str, variables: &[(&str, &str)]) -> Result<String, 
 fn templated_host(text: &str, name: &str) -> Result<Vec<Host>, NamingError> {
     let mut m = mapping();
     m.hosts = vec![template(text)];
-    hosts(&service(name), &m)
+    hosts(&service(name), &[], &m)
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn an_absent_value_that_is_needed_is_an_error_that_says_what_to_write() {
 fn a_registrys_own_hosts_win_over_templates() {
     let mut s = service("web");
     s.hosts = vec![Host::parse("b.example").unwrap(), Host::parse("a.example").unwrap()];
-    let found = hosts(&s, &mapping()).unwrap();
+    let found = hosts(&s, &[], &mapping()).unwrap();
     assert_eq!(found.iter().map(Host::as_str).collect::<Vec<_>>(), ["a.example", "b.example"]);
 }
 
@@ -120,7 +120,7 @@ fn a_template_that_cannot_make_a_host_is_named() {
 fn a_service_without_any_name_is_told_what_to_write() {
     let mut m = mapping();
     m.hosts.clear();
-    let e = hosts(&service("web"), &m).unwrap_err().to_string();
+    let e = hosts(&service("web"), &[], &m).unwrap_err().to_string();
     assert!(e.contains("`hosts`") && e.contains("{service}.example"), "{e}");
 }
 

@@ -5,7 +5,7 @@ use crate::model::endpoint::Endpoint;
 fn ports_of(service: &Service, mapping: &Mapping) -> Ports {
     let found = Found::of(service.endpoints.iter().map(|e| &e.ports));
     let when = When { now: Moment::START, ttl: std::time::Duration::from_secs(60) };
-    Ports::of(service, mapping, &found, &mut Memory::default(), when)
+    Ports::of(service, &service.says, mapping, &found, &mut Memory::default(), when)
 }
 
 fn shown(ports: &Ports) -> Vec<String> {

@@ -1,27 +1,37 @@
 //! Endpoints: which of them are published, and as what.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
+use crate::convert::admission::Door;
 use crate::convert::labels::{SIBLINGS, TLS_MODE};
 use crate::convert::mapping::{EndpointRule, Mapping};
 use crate::convert::ports::Ports;
-use crate::convert::service_entry::weights;
-use crate::model::endpoint::{Address, Endpoint, TlsMode, Weight};
-use crate::model::service::Service;
+use crate::convert::self_service::{SelfService, with_grpc};
+use crate::convert::service_entry::{Context, weights};
+use crate::model::admitted::Reason;
+use crate::model::endpoint::{Address, Endpoint, EndpointPorts, TlsMode, Weight};
+use crate::model::service::{Protocol, Service};
 use crate::proto::networking::WorkloadEntry;
 
 /// How many left-out endpoints a note names.
 const NAMED: usize = 3;
 
-/// An endpoint that the mapping does not drop, and what decides about it.
-#[derive(Debug, Clone, Copy)]
+/// An endpoint that is not left out, and what decides about it.
+#[derive(Debug, Clone)]
 pub(super) struct Chosen<'a> {
     pub(super) endpoint: &'a Endpoint,
     rule: Option<&'a EndpointRule>,
+    /// Its own, or what its owner says.
+    weight: Weight,
+    /// What its owner says.
+    said_mode: Option<TlsMode>,
+    /// Where they are others than the endpoint's own.
+    ports: Option<EndpointPorts>,
     /// The mode where neither the endpoint nor a rule says anything.
     default_mode: TlsMode,
 }
@@ -32,7 +42,11 @@ impl Chosen<'_> {
     fn mode(&self) -> TlsMode {
         let own = self.endpoint.service_account.as_ref().map(|_| TlsMode::Istio);
         let rule = self.rule.and_then(|r| r.tls_mode.or(r.service_account.as_ref().map(|_| TlsMode::Istio)));
-        self.endpoint.tls_mode.or(own).or(rule).unwrap_or(self.default_mode)
+        self.said_mode.or(self.endpoint.tls_mode).or(own).or(rule).unwrap_or(self.default_mode)
+    }
+
+    pub(super) fn ports(&self) -> &EndpointPorts {
+        self.ports.as_ref().unwrap_or(&self.endpoint.ports)
     }
 
     pub(super) fn is_mesh_capable(&self) -> bool {
@@ -59,16 +73,18 @@ pub(super) struct Emitted {
     pub(super) by_name: bool,
 }
 
-/// The endpoints of `service` but for those that the mapping drops.
-pub(super) fn choose<'a>(
-    service: &'a Service,
-    mapping: &'a Mapping,
-    notes: &mut Vec<String>,
-) -> Vec<Chosen<'a>> {
-    let default_mode = service.says.tls_mode.unwrap_or(mapping.tls_mode);
+/// The endpoints of `service` but for those that are not selected and those that the mapping drops.
+pub(super) fn choose<'a>(service: &'a Service, cx: &Context<'a>, notes: &mut Vec<String>) -> Vec<Chosen<'a>> {
+    let mapping = cx.mapping;
+    let default_mode = cx.says.tls_mode.unwrap_or(mapping.tls_mode);
     let mut chosen = Vec::with_capacity(service.endpoints.len());
-    let mut dropped = LeftOut::default();
+    let (mut dropped, mut refused) = (LeftOut::default(), BTreeMap::<Reason, LeftOut>::new());
+    let (door, ears) = (Door::new(service, cx.select, mapping), &mapping.self_service);
     for endpoint in &service.endpoints {
+        if let Some(reason) = door.refuses(Some(endpoint)) {
+            refused.entry(reason).or_default().add(endpoint);
+            continue;
+        }
         let rule = match endpoint.address {
             Address::Ip(ip) => mapping.endpoints.iter().find(|r| r.matches(ip)),
             Address::Name(_) | Address::Unix(_) => None,
@@ -76,11 +92,24 @@ pub(super) fn choose<'a>(
         if rule.is_some_and(|r| r.drop) {
             dropped.add(endpoint);
         } else {
-            chosen.push(Chosen { endpoint, rule, default_mode });
+            let (weight, said_mode) = (ears.weight(endpoint), ears.tls_mode(endpoint));
+            chosen.push(Chosen { endpoint, rule, weight, said_mode, ports: None, default_mode });
         }
     }
+    refused.iter().for_each(|(reason, left_out)| left_out.note(reason.as_str(), notes));
     dropped.note("a rule in `map.endpoints` drops them", notes);
+    add_grpc(&mut chosen, ears, cx.says.protocol.unwrap_or(mapping.protocol));
     chosen
+}
+
+/// Where any instance has a port for gRPC beside its own, all of them name their ports: so each is known for what it is.
+fn add_grpc(chosen: &mut [Chosen<'_>], ears: &SelfService, protocol: Protocol) {
+    if chosen.iter().all(|c| ears.grpc_port(c.endpoint).is_none()) {
+        return;
+    }
+    for c in chosen {
+        c.ports = Some(with_grpc(&c.endpoint.ports, protocol.port_prefix(), ears.grpc_port(c.endpoint)));
+    }
 }
 
 /// Publishes `chosen`: sorted, each socket once.
@@ -91,7 +120,7 @@ pub(super) fn emit(
     notes: &mut Vec<String>,
 ) -> Emitted {
     let (mut idle, mut sockets, mut doubles) = Default::default();
-    let mut live = kept(chosen, |c| c.endpoint.weight != Weight::ZERO, &mut idle);
+    let mut live = kept(chosen, |c| c.weight != Weight::ZERO, &mut idle);
     let by_name = live.iter().any(|c| matches!(c.endpoint.address, Address::Name(_)));
     if by_name {
         live = kept(&live, |c| !matches!(c.endpoint.address, Address::Unix(_)), &mut sockets);
@@ -103,7 +132,7 @@ pub(super) fn emit(
         if let Address::Ip(ip) = c.endpoint.address {
             ips.push(ip);
         }
-        weighed.push(c.endpoint.weight);
+        weighed.push(c.weight);
         endpoints.push(entry);
     }
     for (entry, weight) in endpoints.iter_mut().zip(weights::scale(&weighed)) {
@@ -128,14 +157,14 @@ fn kept<'a>(
         }
         stays
     };
-    chosen.iter().filter(keep).copied().collect()
+    chosen.iter().filter(keep).cloned().collect()
 }
 
 /// Address, port, id; the rest only so that equal ids cannot make the order depend on the registry's.
 fn order<'a>(c: &'a Chosen<'_>) -> impl Ord + use<'a> {
     let e = c.endpoint;
-    let first = (&e.address, &e.ports, &e.id, &e.network);
-    (first, (&e.labels, &e.locality, &e.service_account, e.tls_mode, e.weight))
+    let first = (&e.address, c.ports(), &e.id, &e.network);
+    (first, (&e.labels, &e.locality, &e.service_account, e.tls_mode, c.weight))
 }
 
 /// The sorted endpoints as Istio reads them. Of several on one socket the first stands: Envoy knows a socket once.
@@ -158,7 +187,7 @@ fn once_each<'a, 'b>(
             };
             match made.get(first) {
                 None => made.push((c, entry)),
-                Some((f, same)) if *same == entry && f.endpoint.weight == c.endpoint.weight => {}
+                Some((f, same)) if *same == entry && f.weight == c.weight => {}
                 Some(_) => doubles.add(c.endpoint),
             }
         }
@@ -182,14 +211,16 @@ fn wire(c: &Chosen<'_>, ports: &Ports, mapping: &Mapping) -> WorkloadEntry {
     }
     let ports = match e.address {
         Address::Unix(_) => BTreeMap::new(),
-        Address::Ip(_) | Address::Name(_) => ports.served_by(&e.ports),
+        Address::Ip(_) | Address::Name(_) => ports.served_by(c.ports()),
     };
+    let place = e.locality.as_deref().map(Cow::Borrowed);
+    let place = place.or_else(|| mapping.self_service.locality(e).map(Cow::Owned));
     WorkloadEntry {
         address: e.address.to_string(),
         ports,
         labels,
         network: c.network().map(ToString::to_string).unwrap_or_default(),
-        locality: e.locality.as_deref().map(locality).unwrap_or_default(),
+        locality: place.as_deref().map(locality).unwrap_or_default(),
         weight: 0,
         service_account: c.account().map(ToString::to_string).unwrap_or_default(),
     }

@@ -62,14 +62,13 @@ fn endpoints() -> impl Strategy<Value = Vec<Endpoint>> {
     let one = one.prop_map(|(address, ports, (id, labels, locality, account, tls_mode), network, weight)| {
         Endpoint {
             id,
-            address,
-            ports,
             labels,
             locality,
             network: network.map(Into::into),
             service_account: account,
             tls_mode,
             weight: Weight::new(weight).unwrap(),
+            ..Endpoint::at(address, ports)
         }
     });
     let mut twice =
@@ -126,9 +125,12 @@ fn run(
 ) -> Result<Converted, ConvertError> {
     let registry = RegistryName::new("r");
     let addresses = [IpAddr::from([244, 0, 0, 1])];
+    let select = Select::default();
     let cx = Context {
         registry: &registry,
         mapping,
+        select: &select,
+        says: &service.says,
         addresses: &addresses,
         now: Moment::START,
         empty_service_ttl: Duration::from_secs(60),

@@ -9,6 +9,7 @@ use crate::proto::networking::WorkloadEntry;
 struct Scene {
     service: Service,
     mapping: Mapping,
+    select: Select,
     host: &'static str,
     addresses: Vec<IpAddr>,
     memory: Memory,
@@ -21,6 +22,7 @@ impl Scene {
         Self {
             service: Service { endpoints, ..service("web") },
             mapping: mapping(),
+            select: Select::default(),
             host: "web.test",
             addresses: vec!["244.0.0.9".parse().unwrap()],
             memory: Memory::default(),
@@ -34,6 +36,8 @@ impl Scene {
         let cx = Context {
             registry: &registry,
             mapping: &self.mapping,
+            select: &self.select,
+            says: &self.service.says,
             addresses: &self.addresses,
             now: Moment::after_start(Duration::from_secs(self.now)),
             empty_service_ttl: Duration::from_secs(600),
@@ -78,6 +82,64 @@ fn weights(entry: &ServiceEntry) -> Vec<u32> {
 
 fn tls(e: &WorkloadEntry) -> Option<&str> {
     e.labels.get("security.istio.io/tlsMode").map(String::as_str)
+}
+
+fn saying(address: &str, labels: &[(&str, &str)]) -> Endpoint {
+    Endpoint { labels: labels.iter().copied().collect(), ..endpoint(address, 8080) }
+}
+
+#[test]
+fn an_instance_says_its_weight_and_that_it_stays_out() {
+    let mut scene = Scene::of(vec![
+        saying("10.0.0.1", &[("chandler-weight", "3"), ("version", "v2")]),
+        saying("10.0.0.2", &[("chandler-weight", "heavy")]),
+        saying("10.0.0.3", &[("chandler-weight", "0")]),
+        saying("10.0.0.4", &[("chandler-skip", "true")]),
+    ]);
+    let (made, entry) = scene.made();
+    assert_eq!(addresses(&entry), ["10.0.0.1", "10.0.0.2"]);
+    assert_eq!(entry.endpoints.iter().map(|e| e.weight).collect::<Vec<_>>(), [3, 1]);
+    assert_eq!(entry.endpoints[0].labels.keys().collect::<Vec<_>>(), ["version"]);
+    let notes = made.notes.join("; ");
+    assert!(notes.contains("10.0.0.4") && notes.contains("chandler-skip"), "{notes}");
+    scene.mapping.self_service.may.clear();
+    assert_eq!(scene.entry().endpoints.len(), 4);
+}
+
+#[test]
+fn a_port_for_grpc_is_a_port_of_its_own_and_moves_no_other() {
+    let mut scene = Scene::of(vec![saying("10.0.0.1", &[]), saying("10.0.0.2", &[])]);
+    scene.mapping.protocol = Protocol::Http;
+    scene.mapping.self_service.conventions.grpc_port = &["gRPC_port"];
+    let ports = |entry: &ServiceEntry| {
+        let shown = entry.ports.iter().map(|p| format!("{} {} {}", p.number, p.name, p.protocol));
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(ports(&scene.entry()), ["8080 http-8080 HTTP"]);
+    scene.service.endpoints = vec![saying("10.0.0.1", &[("gRPC_port", "9090")]), saying("10.0.0.2", &[])];
+    let entry = scene.entry();
+    assert_eq!(ports(&entry), ["8080 http-8080 HTTP", "9090 grpc-9090 GRPC"]);
+    assert!(entry.endpoints.iter().all(|e| e.ports.is_empty()), "everyone serves them where they are");
+}
+
+#[test]
+fn ports_that_an_owner_names_are_the_services_and_lead_to_the_instances_own() {
+    let mut scene = Scene::of(two());
+    scene.service.says.service_ports = Some([80, 443].into());
+    let entry = scene.entry();
+    assert_eq!(entry.ports.iter().map(|p| p.number).collect::<Vec<_>>(), [80, 443]);
+    assert!(entry.endpoints.iter().all(|e| e.ports.values().all(|p| *p == 8080) && e.ports.len() == 2));
+}
+
+#[test]
+fn metadata_say_where_an_instance_is_only_where_nothing_else_does() {
+    let mut known = saying("10.0.0.1", &[("zone", "z1")]);
+    known.locality = Some("eu/a".into());
+    let mut scene = Scene::of(vec![known, saying("10.0.0.2", &[("zone", "z1"), ("region", "us")])]);
+    (scene.mapping.self_service.conventions.zone, scene.mapping.self_service.conventions.region) =
+        (&["zone"], &["region"]);
+    let places: Vec<String> = scene.entry().endpoints.into_iter().map(|e| e.locality).collect();
+    assert_eq!(places, ["eu/a", "us/z1"]);
 }
 
 fn unix(path: &str) -> Endpoint {

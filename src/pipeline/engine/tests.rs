@@ -3,15 +3,21 @@
 use std::time::Duration;
 
 use super::*;
+use crate::convert::mapping::Globs;
 use crate::convert::mapping::Mapping;
 use crate::convert::naming::Template;
+use crate::convert::policy::Policy;
+use crate::convert::select::Rule;
 use crate::convert::validate::Release;
+use crate::model::change::Item;
 use crate::model::change::{Batch, Cause, Trust};
 use crate::model::endpoint::{Address, Endpoint, EndpointPorts};
 use crate::model::labels::Labels;
 use crate::model::object::Object;
-use crate::model::service::{ItemKind, Protocol, Says, Scope, Service};
+use crate::model::service::{ItemKind, Protocol, Scope, Service};
 use crate::pipeline::intake::Generation;
+use crate::pipeline::reading::Startup;
+use crate::pipeline::report::Wanted;
 use crate::resource::encoded::Version;
 
 fn mapping(namespace: &str) -> Mapping {
@@ -24,7 +30,8 @@ fn registry(name: &str, generation: u64) -> RegistrySettings {
     RegistrySettings {
         name: RegistryName::new(name),
         generation: Generation(generation),
-        mapping: Arc::new(mapping("mesh")),
+        policy: Arc::new(mapping("mesh").into()),
+        startup: Startup::default(),
         scopes: vec![Scope::new("all")],
         feeds: vec![Collection::ServiceEntry, Collection::WorkloadEntry],
     }
@@ -46,17 +53,8 @@ fn key(kind: ItemKind, name: &str) -> ServiceKey {
 
 fn service_at(name: &str, addresses: &[&str]) -> Item {
     let endpoint = |a: &&str| Endpoint::at(Address::parse(a).unwrap(), EndpointPorts::One(8080));
-    Item::Service(Arc::new(Service {
-        key: key(ItemKind::Service, name),
-        name: name.into(),
-        hosts: Vec::new(),
-        variables: Labels::EMPTY,
-        ports: Vec::new(),
-        endpoints: addresses.iter().map(endpoint).collect(),
-        labels: Labels::EMPTY,
-        annotations: Labels::EMPTY,
-        says: Says::default(),
-    }))
+    let endpoints = addresses.iter().map(endpoint).collect();
+    Item::Service(Arc::new(Service { endpoints, ..Service::new(key(ItemKind::Service, name), name) }))
 }
 
 fn service(name: &str) -> Item {
@@ -232,7 +230,7 @@ fn a_generated_service_yields_to_an_object_of_its_host_and_returns() {
     bench.say("a", 1, reset(vec![service("x"), object("mine", &["x.test"])]));
     bench.settle(0);
     assert_eq!(bench.names().unwrap(), ["mesh/mine"]);
-    let report = crate::pipeline::answers::services(&bench.engine, None);
+    let report = crate::pipeline::answers::services(&bench.engine, &Wanted::default());
     let x = report.iter().find(|r| r.key == "x").unwrap();
     assert_eq!(x.hosts[0].lost_to.as_deref(), Some("a/mine"));
     let gone = Change::Remove(key(ItemKind::Object, "mine"), Cause::Deregistered);
@@ -262,7 +260,7 @@ fn a_renamed_registry_loses_nothing_before_it_is_read_under_its_new_name() {
     bench.say("old", 1, reset(vec![service("x"), service("y")]));
     bench.settle(0);
     let before = bench.version("mesh/x.test");
-    bench.engine.configure(settings(vec![registry("new", 2)]));
+    bench.engine.configure(settings(vec![registry("new", 2)]), Moment::START);
     bench.settle(10_000);
     assert_eq!(bench.names().unwrap().len(), 2);
     bench.say("new", 2, reset(vec![service("x")]));
@@ -278,8 +276,8 @@ fn a_reconfigured_registry_serves_its_last_state_until_its_new_form_is_read() {
     bench.say("a", 1, reset(vec![service("x")]));
     bench.settle(0);
     let mut moved = registry("a", 2);
-    moved.mapping = Arc::new(mapping("elsewhere"));
-    bench.engine.configure(settings(vec![moved]));
+    moved.policy = Arc::new(mapping("elsewhere").into());
+    bench.engine.configure(settings(vec![moved]), Moment::START);
     // The old life may still have something to say; nobody listens to it, and nothing is lost.
     bench.say("a", 1, reset(Vec::new()));
     bench.settle(10_000);
@@ -333,7 +331,7 @@ fn another_owner_of_a_host_does_not_inherit_what_the_last_one_was() {
     bench.settle(10_000);
     assert!(internal(&bench));
     // … and as a replica that has just started sees it, when it is another one.
-    bench.engine.configure(settings(vec![b, a]));
+    bench.engine.configure(settings(vec![b, a]), Moment::START);
     bench.settle(10_000);
     assert!(!internal(&bench));
 }
@@ -348,13 +346,13 @@ fn a_virtual_address_that_is_not_published_is_not_held() {
     let mut next = registry("a", 2);
     let mut mapping = mapping("mesh");
     mapping.addresses = crate::model::service::Addresses::None;
-    next.mapping = Arc::new(mapping);
-    bench.engine.configure(settings(vec![next]));
+    next.policy = Arc::new(mapping.into());
+    bench.engine.configure(settings(vec![next]), Moment::START);
     bench.say("a", 2, reset(vec![service("x")]));
     bench.settle(10_000);
     assert!(published(&bench, "mesh/x.test").addresses.is_empty());
     assert!(bench.engine.desired().addresses().entries().is_empty());
-    bench.engine.configure(settings(vec![registry("a", 3)]));
+    bench.engine.configure(settings(vec![registry("a", 3)]), Moment::START);
     bench.say("a", 3, reset(vec![service("x")]));
     bench.settle(10_000);
     assert_eq!(published(&bench, "mesh/x.test").addresses, before);
@@ -366,7 +364,7 @@ fn an_object_that_another_one_s_name_keeps_out_says_so() {
     bench.say("a", 1, reset(vec![object("o", &["h.test"])]));
     bench.say("b", 2, reset(vec![object("o", &["h.test"])]));
     bench.settle(0);
-    let reports = crate::pipeline::answers::services(&bench.engine, None);
+    let reports = crate::pipeline::answers::services(&bench.engine, &Wanted::default());
     let told: Vec<_> =
         reports.iter().map(|r| (r.lost_to.as_deref(), r.hosts[0].resource.as_deref())).collect();
     assert_eq!(told, [(None, Some("mesh/o")), (Some("a/o"), None)]);
@@ -383,7 +381,7 @@ fn who_is_refused_takes_no_host_over_and_what_claims_it_no_more_goes() {
     bench.say("b", 1, Batch(vec![Change::Upsert(service_at("x", &[]))]));
     bench.settle(10_000);
     assert_eq!(bench.version("mesh/x.test"), good);
-    let reports = crate::pipeline::answers::services(&bench.engine, None);
+    let reports = crate::pipeline::answers::services(&bench.engine, &Wanted::default());
     assert!(reports[0].hosts[0].refused.as_ref().is_some_and(|why| why.contains("no ports")), "{reports:?}");
     assert_eq!(reports[1].hosts[0].resource.as_deref(), Some("mesh/x.test"));
     // Who stands in is heard, and goes when it goes.
@@ -407,15 +405,17 @@ fn a_removed_registry_waits_for_what_the_same_reload_brought_and_for_nobody_else
     bench.say("b", 2, reset(vec![service("y")]));
     bench.settle(0);
     // One is added and stays unread.
-    bench.engine.configure(settings(vec![registry("a", 1), registry("b", 2), registry("down", 3)]));
+    bench
+        .engine
+        .configure(settings(vec![registry("a", 1), registry("b", 2), registry("down", 3)]), Moment::START);
     bench.settle(10_000);
     assert_eq!(bench.names().unwrap().len(), 2);
     // Another goes in a reload of its own: at once.
-    bench.engine.configure(settings(vec![registry("b", 2), registry("down", 3)]));
+    bench.engine.configure(settings(vec![registry("b", 2), registry("down", 3)]), Moment::START);
     bench.settle(10_000);
     assert_eq!(bench.names().unwrap(), ["mesh/y.test"]);
     // A rename stays in sight until it is read.
-    bench.engine.configure(settings(vec![registry("c", 4), registry("down", 3)]));
+    bench.engine.configure(settings(vec![registry("c", 4), registry("down", 3)]), Moment::START);
     bench.settle(10_000);
     let reports = crate::pipeline::answers::registries(&bench.engine);
     assert_eq!(reports.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["c", "down", "b"]);
@@ -424,4 +424,168 @@ fn a_removed_registry_waits_for_what_the_same_reload_brought_and_for_nobody_else
     bench.settle(10_000);
     assert_eq!(bench.names().unwrap(), ["mesh/y.test"]);
     assert_eq!(crate::pipeline::answers::registries(&bench.engine).len(), 2);
+}
+
+/// A registry whose policy is changed by `change`.
+fn with_policy(name: &str, change: impl FnOnce(&mut Policy)) -> RegistrySettings {
+    let mut policy = Policy::from(mapping("mesh"));
+    change(&mut policy);
+    RegistrySettings { policy: Arc::new(policy), ..registry(name, 1) }
+}
+
+fn tagged(name: &str, tags: &[(&str, &str)]) -> Item {
+    let Item::Service(service) = service(name) else { panic!() };
+    let mut service = (*service).clone();
+    service.endpoints = tags
+        .iter()
+        .map(|(address, tag)| Endpoint {
+            tags: [*tag].into_iter().collect(),
+            ..Endpoint::at(Address::parse(address).unwrap(), EndpointPorts::One(8080))
+        })
+        .collect();
+    Item::Service(Arc::new(service))
+}
+
+fn only_tagged(policy: &mut Policy) {
+    let tag = Some(Globs::new(vec!["mesh".into()]).unwrap());
+    policy.select.include = vec![Rule { tag, ..Rule::default() }];
+}
+
+fn addresses(bench: &Bench, name: &str) -> Vec<String> {
+    published(bench, name).endpoints.into_iter().map(|e| e.address).collect()
+}
+
+#[test]
+fn another_selection_is_applied_to_what_was_read_without_another_read() {
+    let mut bench = Bench::new(vec![registry("a", 1)]);
+    let both = tagged("x", &[("10.0.0.1", "mesh"), ("10.0.0.2", "other")]);
+    bench.say("a", 1, reset(vec![both, tagged("y", &[("10.0.0.3", "other")])]));
+    bench.settle(0);
+    assert_eq!(bench.names().unwrap(), ["mesh/x.test", "mesh/y.test"]);
+    bench.engine.configure(settings(vec![with_policy("a", only_tagged)]), bench.now);
+    bench.settle(10_000);
+    assert_eq!(bench.names().unwrap(), ["mesh/x.test"]);
+    assert_eq!(addresses(&bench, "mesh/x.test"), ["10.0.0.1"]);
+    let report = &crate::pipeline::answers::registries(&bench.engine)[0];
+    assert_eq!((report.services, report.left_out, report.complete), (1, 1, true));
+    bench.engine.configure(settings(vec![registry("a", 1)]), bench.now);
+    bench.settle(10_000);
+    assert_eq!(bench.names().unwrap(), ["mesh/x.test", "mesh/y.test"]);
+    assert_eq!(addresses(&bench, "mesh/x.test"), ["10.0.0.1", "10.0.0.2"]);
+}
+
+#[test]
+fn an_instance_whose_tag_goes_away_leaves_at_once_and_moves_nothing_else() {
+    let mut bench = Bench::new(vec![with_policy("a", only_tagged)]);
+    bench.say("a", 1, reset(vec![tagged("x", &[("10.0.0.1", "mesh"), ("10.0.0.2", "mesh")])]));
+    bench.settle(0);
+    let topology = |bench: &Bench| {
+        bench.engine.published().get(Collection::ServiceEntry).unwrap().get("mesh/x.test").unwrap().topology
+    };
+    let before = topology(&bench);
+    let fewer = tagged("x", &[("10.0.0.1", "mesh"), ("10.0.0.2", "gone")]);
+    bench.say("a", 1, Batch(vec![Change::Upsert(fewer)]));
+    bench.settle(100);
+    assert_eq!((addresses(&bench, "mesh/x.test"), topology(&bench)), (vec!["10.0.0.1".to_owned()], before));
+    // The service itself goes with the last that is tagged, as its owner wants it, and comes back with the next.
+    bench.say("a", 1, Batch(vec![Change::Upsert(tagged("x", &[("10.0.0.1", "gone")]))]));
+    bench.settle(10_000);
+    assert!(bench.names().unwrap().is_empty());
+    bench.say("a", 1, Batch(vec![Change::Upsert(tagged("x", &[("10.0.0.1", "mesh")]))]));
+    bench.settle(10_000);
+    assert_eq!(bench.names().unwrap(), ["mesh/x.test"]);
+}
+
+#[test]
+fn a_selected_service_without_instances_stays_empty() {
+    let mut bench = Bench::new(vec![with_policy("a", only_tagged)]);
+    bench.say("a", 1, reset(vec![tagged("x", &[("10.0.0.1", "mesh")])]));
+    bench.settle(0);
+    bench.say("a", 1, Batch(vec![Change::Upsert(service_at("x", &[]))]));
+    bench.settle(10_000);
+    assert!(addresses(&bench, "mesh/x.test").is_empty());
+}
+
+#[test]
+fn a_service_that_a_mapping_refused_comes_with_another_mapping() {
+    let nameless = |policy: &mut Policy| policy.map.hosts.clear();
+    let mut bench = Bench::new(vec![with_policy("a", nameless)]);
+    bench.say("a", 1, reset(vec![service("x")]));
+    bench.settle(0);
+    assert!(bench.names().unwrap().is_empty());
+    bench.engine.configure(settings(vec![registry("a", 1)]), bench.now);
+    bench.settle(10_000);
+    assert_eq!(bench.names().unwrap(), ["mesh/x.test"]);
+    assert_eq!(crate::pipeline::answers::registries(&bench.engine)[0].refused, 0);
+}
+
+#[test]
+fn an_alias_is_a_resource_of_its_own_with_an_address_of_its_own() {
+    let alias = |policy: &mut Policy| {
+        policy.map.aliases = vec![Template::parse("{service}.old", &["service"]).unwrap()];
+    };
+    let mut bench = Bench::new(vec![with_policy("a", alias)]);
+    bench.say("a", 1, reset(vec![service("x")]));
+    bench.settle(0);
+    assert_eq!(bench.names().unwrap(), ["mesh/x.old", "mesh/x.test"]);
+    let of = |name: &str| published(&bench, name).addresses;
+    assert!(of("mesh/x.old").len() == 1 && of("mesh/x.old") != of("mesh/x.test"));
+}
+
+#[test]
+fn an_optional_registry_is_given_up_after_its_time_and_joins_when_it_is_read() {
+    let startup = Startup { optional: true, wait: Duration::from_secs(5) };
+    let optional = RegistrySettings { startup, ..registry("slow", 2) };
+    let mut bench = Bench::new(vec![registry("a", 1), optional]);
+    bench.say("a", 1, reset(vec![service("x")]));
+    bench.settle(4_900);
+    assert_eq!(bench.names(), None);
+    assert_eq!(bench.engine.deadline(), Some(Moment::after_start(Duration::from_secs(5))));
+    bench.settle(200);
+    assert_eq!(bench.names().unwrap(), ["mesh/x.test"]);
+    assert_eq!(bench.engine.take_overdue(), [RegistryName::new("slow")]);
+    let given_up = |bench: &Bench| crate::pipeline::answers::registries(&bench.engine)[1].given_up;
+    assert!(given_up(&bench));
+    bench.say("slow", 2, reset(vec![service("y")]));
+    bench.settle(10_000);
+    assert_eq!(bench.names().unwrap(), ["mesh/x.test", "mesh/y.test"]);
+    assert!(!given_up(&bench) && bench.engine.take_overdue().is_empty());
+}
+
+#[test]
+fn a_registry_that_is_not_optional_is_waited_for_and_complained_of_once() {
+    let mut bench = Bench::new(vec![registry("a", 1)]);
+    bench.settle(120_000);
+    assert_eq!(bench.names(), None);
+    assert_eq!(bench.engine.take_overdue(), [RegistryName::new("a")]);
+    assert_eq!(bench.engine.deadline(), None);
+    let startup = Startup { optional: true, ..Startup::default() };
+    bench.engine.configure(settings(vec![RegistrySettings { startup, ..registry("a", 1) }]), bench.now);
+    bench.settle(0);
+    assert!(bench.names().unwrap().is_empty(), "the new word holds for what waits already");
+}
+
+#[test]
+fn what_is_ignored_is_told_once_and_shown_always() {
+    let says = |weight: &str, protocol: &str| {
+        let Item::Service(service) = service("x") else { panic!() };
+        let mut service = (*service).clone();
+        let labels = [("chandler-weight", weight), ("chandler-protocol", protocol)];
+        service.endpoints[0].labels = labels.into_iter().collect();
+        Item::Service(Arc::new(service))
+    };
+    let mut bench = Bench::new(vec![registry("a", 1)]);
+    bench.say("a", 1, reset(vec![says("heavy", "grpc")]));
+    bench.settle(0);
+    assert_eq!(bench.engine.take_ignored().len(), 1);
+    bench.say("a", 1, Batch(vec![Change::Upsert(says("heavy", "tcp"))]));
+    assert!(bench.engine.take_ignored().is_empty());
+    let wanted = Wanted { name: Some("x".into()), ..Wanted::default() };
+    let report = crate::pipeline::answers::services(&bench.engine, &wanted);
+    assert_eq!(report[0].owner_says, ["protocol: TCP"]);
+    assert!(report[0].ignored[0].starts_with("chandler-weight: \"heavy\""));
+    assert_eq!((report[0].instances.len(), report[0].instances[0].address.as_str()), (2, "10.0.0.1"));
+    bench.say("a", 1, Batch(vec![Change::Upsert(says("2", "tcp"))]));
+    let report = crate::pipeline::answers::services(&bench.engine, &wanted);
+    assert!(report[0].ignored.is_empty());
 }

@@ -219,17 +219,7 @@ mod tests {
     fn item(source: &str, own: u8, revision: u8) -> Item {
         let (kind, name) = (ItemKind::Service, format!("{source}#{own}").into());
         let key = ServiceKey { kind, name, scope: Scope::new("files") };
-        Item::Service(Arc::new(Service {
-            key,
-            name: revision.to_string().into(),
-            hosts: vec![],
-            variables: Default::default(),
-            ports: vec![],
-            endpoints: vec![],
-            labels: Default::default(),
-            annotations: Default::default(),
-            says: Default::default(),
-        }))
+        Item::Service(Arc::new(Service::new(key, revision.to_string())))
     }
 
     fn apply(memory: &mut Memory, source: &str, finding: Finding) -> Vec<Change> {

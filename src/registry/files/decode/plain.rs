@@ -79,11 +79,12 @@ fn service(key: ServiceKey, name: Arc<str>, entry: &Node, findings: &Findings) -
     let endpoints = endpoints.filter_map(|f| endpoint(f, known.as_ref(), findings)).collect();
     let labels = pairs(&mut fields, "labels", findings);
     let annotations = pairs(&mut fields, "annotations", findings);
-    Some(Service { key, name, hosts, variables: Labels::EMPTY, ports, endpoints, labels, annotations, says })
+    Some(Service { hosts, ports, endpoints, labels, annotations, says, ..Service::new(key, name) })
 }
 
 fn says(fields: &mut Fields<'_, '_>, findings: &Findings) -> Says {
     Says {
+        service_ports: None,
         namespace: fields.get("namespace", namespace),
         protocol: fields.get("protocol", protocol),
         export_to: fields.list("exportTo", export_to),

@@ -1,0 +1,212 @@
+//! One scope: a complete read, then a session of watching, and again from the start where something was amiss.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use tokio::time::{Instant, sleep_until};
+
+use crate::model::change::{Batch, Change, Item, Trust};
+use crate::model::service::{Protocol, Scope};
+use crate::pipeline::intake::Changes;
+use crate::registry::RegistryError;
+use crate::registry::consul::Shared;
+use crate::registry::consul::client::{Ask, Index, Page, READS};
+use crate::registry::consul::decode::{self, List, Read};
+use crate::registry::consul::memory::{Memory, Round};
+use crate::registry::consul::place::Place;
+use crate::registry::consul::session::Session;
+use crate::registry::consul::settings::Consistency;
+use crate::registry::http::HttpError;
+
+/// Complete reads begin at least this far apart: something that keeps sending us back to the start must not become a storm.
+const APART: Duration = Duration::from_secs(2);
+
+/// One scope in one life.
+#[derive(Debug, Clone)]
+pub(super) struct ScopeWatch {
+    pub(super) shared: Arc<Shared>,
+    pub(super) place: Arc<Place>,
+    at: usize,
+    pub(super) changes: Changes,
+}
+
+/// A complete read.
+#[derive(Debug)]
+pub(super) struct Complete {
+    pub(super) list: List,
+    /// Of the list; absent for peers.
+    pub(super) index: Option<Index>,
+    /// Every service of the list, with the state that its answer showed.
+    pub(super) reads: BTreeMap<Arc<str>, (Read, Option<Index>)>,
+    pub(super) defaults: Defaults,
+    /// Something was left out for want of rights.
+    pub(super) filtered: bool,
+    /// One connection carries many requests.
+    pub(super) multiplexed: bool,
+    /// Why it should not be believed.
+    pub(super) doubt: Option<Arc<str>>,
+}
+
+/// The protocols in `service-defaults`. `None`: they cannot be read, which is no fault.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Defaults {
+    pub(super) protocols: BTreeMap<Arc<str>, Protocol>,
+    pub(super) index: Option<Index>,
+}
+
+impl ScopeWatch {
+    pub(super) fn new(shared: &Arc<Shared>, at: usize, changes: Changes) -> Option<Self> {
+        let place = Arc::new(shared.places.get(at)?.0.clone());
+        Some(Self { shared: Arc::clone(shared), place, at, changes })
+    }
+
+    pub(super) fn scope(&self) -> &Scope {
+        &self.place.scope
+    }
+
+    /// What is known of the scope beyond this life.
+    pub(super) fn memory(&self) -> Option<MutexGuard<'_, Memory>> {
+        let (_, memory) = self.shared.places.get(self.at)?;
+        Some(memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn failed(&self, why: &RegistryError) {
+        self.shared.board.failed(self.scope(), why.to_string());
+    }
+
+    /// Reads and watches until something fails. Sets `alive` once it has been read.
+    pub(super) async fn run(&self, alive: &AtomicBool) -> Result<Infallible, RegistryError> {
+        loop {
+            let began = Instant::now();
+            let complete = self.read().await?;
+            self.say(&complete).await?;
+            alive.store(true, Ordering::Relaxed);
+            Session::new(self.clone(), complete).watch().await?;
+            sleep_until(began + APART).await;
+        }
+    }
+
+    /// Everything that the scope holds; an error if any part of it could not be had.
+    async fn read(&self) -> Result<Complete, RegistryError> {
+        let api = &self.shared.api;
+        let page = api.services(&self.place, Ask::Now).await.map_err(failed)?;
+        let list = self.list(&page).map_err(failed)?;
+        let defaults = self.defaults().await;
+        let reads: Vec<(Arc<str>, Read, Page)> = stream::iter(list.keys().cloned())
+            .map(|name| self.read_one(name, &defaults))
+            .buffer_unordered(READS)
+            .try_collect()
+            .await?;
+        let filtered = page.filtered || reads.iter().any(|(_, _, p)| p.filtered);
+        let blind = page.denies && !self.shared.settings.http.credentials.are_some();
+        let of = |(name, read, page): (Arc<str>, Read, Page)| (name, (read, page.index));
+        let (multiplexed, index) = (page.is_multiplexed(), page.index);
+        let mut complete = Complete {
+            list,
+            index,
+            reads: reads.into_iter().map(of).collect(),
+            defaults,
+            filtered,
+            multiplexed,
+            doubt: None,
+        };
+        complete.doubt = self.weigh(&complete, blind);
+        Ok(complete)
+    }
+
+    async fn read_one(
+        &self,
+        name: Arc<str>,
+        defaults: &Defaults,
+    ) -> Result<(Arc<str>, Read, Page), RegistryError> {
+        let api = &self.shared.api;
+        let mut page = api.instances(&self.place, &name, Ask::Now, 0).await.map_err(failed)?;
+        let mut read = self.instances(&name, &page, defaults).map_err(failed)?;
+        let stale = matches!(self.shared.settings.consistency, Consistency::Stale(_));
+        if stale && read.instances.is_empty() {
+            // It is in the list: a server that lags behind may not have heard of it.
+            page = api.instances(&self.place, &name, Ask::Surely, 0).await.map_err(failed)?;
+            read = self.instances(&name, &page, defaults).map_err(failed)?;
+        }
+        Ok((name, read, page))
+    }
+
+    /// Why a complete read should not be believed.
+    fn weigh(&self, complete: &Complete, blind: bool) -> Option<Arc<str>> {
+        let reads = complete.reads.iter().map(|(name, (read, _))| (Arc::clone(name), read.clone())).collect();
+        let round = Round {
+            index: complete.index,
+            filtered: complete.filtered,
+            anonymous_is_blind: blind,
+            reads: &reads,
+        };
+        match self.memory()?.weigh(&round, Instant::now()) {
+            Trust::Doubtful(why) => Some(why),
+            Trust::Complete | Trust::Restored => None,
+        }
+    }
+
+    async fn say(&self, complete: &Complete) -> Result<(), RegistryError> {
+        let items = complete.reads.iter().filter_map(|(name, (read, _))| self.item(name, read)).collect();
+        let trust = complete.doubt.clone().map_or(Trust::Complete, Trust::Doubtful);
+        self.changes.send(Batch(vec![Change::Reset { scope: self.scope().clone(), items, trust }])).await?;
+        let faults = complete.reads.iter().filter(|(_, (read, _))| !read.faults.is_empty());
+        let faults = faults.map(|(name, (read, _))| (Arc::clone(name), read.faults.clone())).collect();
+        self.shared.board.read(self.scope(), complete.doubt.clone(), faults);
+        Ok(())
+    }
+
+    /// What the mesh hears of a service; nothing if there is nothing of a kind that we take.
+    pub(super) fn item(&self, name: &str, read: &Read) -> Option<Item> {
+        if read.senseless {
+            let why = read.faults.join("; ");
+            return Some(Item::Refused(self.place.key(name), why.into()));
+        }
+        read.service.as_ref().map(|s| Item::Service(Arc::clone(s)))
+    }
+
+    pub(super) fn list(&self, page: &Page) -> Result<List, HttpError> {
+        let read = if self.place.peer.is_some() { decode::imported } else { decode::services };
+        read(page.body()).map_err(|why| page.unreadable(&why))
+    }
+
+    pub(super) fn instances(
+        &self,
+        name: &Arc<str>,
+        page: &Page,
+        defaults: &Defaults,
+    ) -> Result<Read, HttpError> {
+        let (options, default) = (&self.shared.settings.instances, defaults.protocols.get(name).copied());
+        let read = decode::instances(name, page.body(), &self.place, options, default);
+        read.map_err(|why| page.unreadable(&why))
+    }
+
+    async fn defaults(&self) -> Defaults {
+        if !self.shared.settings.instances.service_defaults || self.place.peer.is_some() {
+            return Defaults::default();
+        }
+        let page = self.shared.api.service_defaults(&self.place, Ask::Now).await;
+        page.ok().and_then(|page| Self::read_defaults(&page)).unwrap_or_else(|| {
+            tracing::info!(
+                registry = %self.changes.registry(),
+                scope = self.scope().as_str(),
+                "service-defaults cannot be read, so protocols come from elsewhere"
+            );
+            Defaults::default()
+        })
+    }
+
+    pub(super) fn read_defaults(page: &Page) -> Option<Defaults> {
+        let protocols = decode::service_defaults(page.body()).ok()?;
+        Some(Defaults { protocols, index: page.index })
+    }
+}
+
+/// A question that failed ends the life.
+pub(super) fn failed(e: HttpError) -> RegistryError {
+    RegistryError::Failed(e.to_string())
+}

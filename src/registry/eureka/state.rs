@@ -1,0 +1,458 @@
+//! What is known of one Eureka cluster, and what of a server's answer is believed. Pure: answers and the time come in,
+//! batches and the next step go out.
+//!
+//! - A full read is proven complete by its own hash code. It becomes a `Reset`; what it *says* (an instance that is down
+//!   now, one that moved) goes before it in the same batch as changes of its own, so that only silent absence is left for
+//!   the `Reset` to show.
+//! - A delta is applied, whatever is in it for the second time, and the hash code compared afterwards. Where they differ,
+//!   something was missed: a full read follows.
+//! - A server that knows nothing, or nothing older than `settle`, has probably just been started: its clients come back
+//!   with their next heartbeat, half a minute later. What it says is added to what is known, what it lacks is not taken
+//!   away, and the read is sent as doubtful. So is one whose own hash code does not fit.
+//! - Servers are never added up: all servers of a cluster know the same, sooner or later.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::compose::{Shape, compose, has_served, scope};
+use super::instance::{Action, Applications, HashCode, Instance, InstanceKey};
+use super::ledger::{Ledger, Names, Slot};
+use crate::model::change::{Batch, Cause, Change, Item, Trust};
+use crate::model::time::Moment;
+
+/// How long a server remembers a change for its deltas; who was away longer has missed some.
+const RETENTION: Duration = Duration::from_secs(180);
+/// A server whose clients come and go keeps looking young; after so many times `settle` it is believed.
+const PATIENCE: u32 = 3;
+
+/// How answers are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// By which names instances are published.
+    pub names: Names,
+    /// How instances become services.
+    pub shape: Shape,
+    /// How long a server that has just been started is not believed about what it lacks.
+    pub settle: Duration,
+    /// How often everything is read although deltas suffice: they lose a change of metadata without a trace.
+    pub full_every: Duration,
+}
+
+/// What to ask next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// Everything, beginning with this server.
+    Full(usize),
+    /// What changed, of this server.
+    Delta(usize),
+}
+
+/// Whether a full read is believed about what it lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is.
+    Believed,
+    /// It is not, for this reason.
+    Doubted(Arc<str>),
+}
+
+/// A full read, ready to be judged.
+#[derive(Debug)]
+pub(super) struct Reading {
+    present: BTreeMap<InstanceKey, Instance>,
+    /// What a delta right after it says is gone.
+    deleted: BTreeMap<InstanceKey, Cause>,
+    hash: HashCode,
+    /// As the server says it; absent: it says none, or some of what it lists cannot be counted.
+    claimed: Option<Box<str>>,
+    /// Since when the server knows the instance that it has known longest; its clock.
+    oldest: Option<u64>,
+    /// The server's clock; absent: it does not say.
+    now: Option<u64>,
+    nameless: Vec<Arc<str>>,
+    stale: usize,
+    deltas: Deltas,
+}
+
+/// What came of asking for a delta right after a full read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Deltas {
+    /// Nothing, or one that does not fit: the next read is full again.
+    #[default]
+    Unfit,
+    /// It fits: further deltas go on from there.
+    Fit,
+    /// The server gives none.
+    None,
+}
+
+impl Reading {
+    /// What a server answered to a full read at `now`, in milliseconds of its clock.
+    pub(super) fn new(answer: Applications, now: Option<u64>) -> Self {
+        let claimed = answer.hash.filter(|_| answer.nameless.is_empty());
+        let mut reading = Self {
+            present: BTreeMap::new(),
+            deleted: BTreeMap::new(),
+            hash: HashCode::default(),
+            claimed,
+            oldest: None,
+            now,
+            nameless: answer.nameless,
+            stale: 0,
+            deltas: Deltas::Unfit,
+        };
+        for entry in answer.entries {
+            let mut instance = entry.instance;
+            instance.stale = now.is_some_and(|now| entry.lease.is_stale(now));
+            let since = Some(entry.lease.since).filter(|s| *s > 0);
+            reading.oldest = reading.oldest.into_iter().chain(since).min();
+            reading.put(instance);
+        }
+        reading
+    }
+
+    /// Brings it up to date with a delta of the same server: the two come from different caches, and a full read may be
+    /// the older one. `false`, and nothing changed: they do not fit together.
+    pub(super) fn refine(&mut self, delta: &Applications) -> bool {
+        let Some(claimed) = delta.hash.as_deref() else { return false };
+        let mut hash = self.hash.clone();
+        let mut seen: BTreeMap<&InstanceKey, Option<&Instance>> = BTreeMap::new();
+        for entry in &delta.entries {
+            let key = &entry.instance.key;
+            let before = match seen.get(key) {
+                Some(earlier) => *earlier,
+                None => self.present.get(key),
+            };
+            before.iter().for_each(|i| hash.remove(i.status));
+            let after = (entry.action == Action::Put).then_some(&entry.instance);
+            after.iter().for_each(|i| hash.add(i.status));
+            seen.insert(key, after);
+        }
+        if !hash.is(claimed) {
+            return false;
+        }
+        for entry in &delta.entries {
+            let key = &entry.instance.key;
+            match entry.action {
+                Action::Put => {
+                    self.deleted.remove(key);
+                    let mut instance = entry.instance.clone();
+                    instance.stale = self.now.is_some_and(|now| entry.lease.is_stale(now));
+                    self.put(instance);
+                }
+                Action::Delete => {
+                    self.take(key);
+                    self.deleted.insert(key.clone(), cause(entry.lease.expired()));
+                }
+            }
+        }
+        self.claimed = Some(claimed.into());
+        self.deltas = Deltas::Fit;
+        true
+    }
+
+    /// The server gives no deltas.
+    pub(super) fn without_deltas(&mut self) {
+        self.deltas = Deltas::None;
+    }
+
+    /// How many instances it has.
+    pub(super) fn len(&self) -> usize {
+        self.present.len()
+    }
+
+    fn put(&mut self, instance: Instance) {
+        self.take(&instance.key);
+        self.hash.add(instance.status);
+        self.stale += usize::from(instance.stale);
+        self.present.insert(instance.key.clone(), instance);
+    }
+
+    fn take(&mut self, key: &InstanceKey) {
+        if let Some(old) = self.present.remove(key) {
+            self.hash.remove(old.status);
+            self.stale -= usize::from(old.stale);
+        }
+    }
+
+    /// Whether the server says itself that something is missing here.
+    fn is_broken(&self) -> Option<String> {
+        let claimed = self.claimed.as_deref().filter(|c| !self.hash.is(c))?;
+        Some(format!("its hash code says {claimed:?}, what it lists is {:?}", self.hash.to_string()))
+    }
+
+    /// How long the server has known anything.
+    fn age(&self) -> Option<Duration> {
+        Some(Duration::from_millis(self.now?.saturating_sub(self.oldest?)))
+    }
+}
+
+/// All that is known of the cluster. Outlives the lives of its registry.
+#[derive(Debug)]
+pub(super) struct State {
+    rules: Rules,
+    ledger: Ledger,
+    /// What was last said of each slot.
+    spoken: BTreeMap<Slot, Item>,
+    /// Whether a full read has ever been believed.
+    complete: bool,
+    server: usize,
+    /// Whether the ledger is what `server` last said.
+    in_step: bool,
+    last_full: Option<Moment>,
+    last_answer: Option<Moment>,
+    /// Until when the server is not asked for deltas, which it does not give.
+    no_deltas_until: Option<Moment>,
+    doubted_since: Option<Moment>,
+    doubt: Option<Arc<str>>,
+    nameless: Vec<Arc<str>>,
+    stale: usize,
+}
+
+impl State {
+    /// Nothing is known.
+    pub(super) fn new(rules: Rules) -> Self {
+        Self {
+            ledger: Ledger::new(rules.names),
+            rules,
+            spoken: BTreeMap::new(),
+            complete: false,
+            server: 0,
+            in_step: false,
+            last_full: None,
+            last_answer: None,
+            no_deltas_until: None,
+            doubted_since: None,
+            doubt: None,
+            nameless: Vec::new(),
+            stale: 0,
+        }
+    }
+
+    /// A new life begins: what the last one was told may never have arrived.
+    pub(super) fn begin(&mut self) {
+        self.in_step = false;
+        self.no_deltas_until = None;
+    }
+
+    /// What to ask next.
+    pub(super) fn plan(&self, now: Moment) -> Plan {
+        let within = |at: Option<Moment>, limit| at.is_some_and(|at| now.since(at) < limit);
+        let delta = self.in_step
+            && self.doubt.is_none()
+            && self.wants_deltas(now)
+            && within(self.last_full, self.rules.full_every)
+            && within(self.last_answer, RETENTION);
+        if delta { Plan::Delta(self.server) } else { Plan::Full(self.server) }
+    }
+
+    /// Whether the server is to be asked for deltas at all.
+    pub(super) fn wants_deltas(&self, now: Moment) -> bool {
+        self.no_deltas_until.is_none_or(|until| now >= until)
+    }
+
+    /// The server does not give deltas (403, 404). It is asked again some time, for it may be a proxy that said so.
+    pub(super) fn no_deltas(&mut self, now: Moment) {
+        self.no_deltas_until = Some(now.plus(self.rules.full_every));
+        self.in_step = false;
+    }
+
+    /// The server answered, and word for word what it answered last: nothing changed.
+    pub(super) fn same_again(&mut self, now: Moment) {
+        self.last_answer = Some(now);
+    }
+
+    /// Takes in a delta. What it says is a fact, whether or not it is all: `false` asks for a full read.
+    pub(super) fn delta(&mut self, delta: Applications, now: Moment) -> (Batch, bool) {
+        self.last_answer = Some(now);
+        let (mut touched, mut causes) = (BTreeSet::new(), BTreeMap::new());
+        for entry in delta.entries {
+            match entry.action {
+                Action::Put => {
+                    let mut instance = entry.instance;
+                    // Only a full read tells, and what stood in the queue before it would take it back.
+                    let known = self.ledger.get(&instance.key);
+                    instance.stale =
+                        known.is_some_and(|k| k.stale && *k == Instance { stale: true, ..instance.clone() });
+                    self.ledger.put(instance, &mut touched);
+                }
+                Action::Delete => {
+                    let mut gone = BTreeSet::new();
+                    self.ledger.remove(&entry.instance.key, &mut gone);
+                    note_cause(&mut causes, &gone, cause(entry.lease.expired()));
+                    touched.extend(gone);
+                }
+            }
+        }
+        self.in_step = delta.hash.as_deref().is_none_or(|hash| self.ledger.hash().is(hash));
+        (Batch(self.changes(&touched, &causes)), self.in_step)
+    }
+
+    /// Whether a full read is to be believed.
+    pub(super) fn judge(&self, reading: &Reading, now: Moment) -> Verdict {
+        if let Some(why) = reading.is_broken() {
+            return Verdict::Doubted(why.into());
+        }
+        let lacking = self.lacking(reading).count();
+        if self.complete && lacking == 0 {
+            return Verdict::Believed;
+        }
+        let doubted_for = self.doubted_since.map_or(Duration::ZERO, |since| now.since(since));
+        let settle = self.rules.settle;
+        let what = if self.complete {
+            format!("{lacking} of {} instances are not back yet", self.ledger.len())
+        } else {
+            "its clients may not be back yet".to_owned()
+        };
+        if reading.present.is_empty() {
+            if doubted_for < settle {
+                return Verdict::Doubted(format!("it knows nothing, as after a restart: {what}").into());
+            }
+        } else if reading.age().is_some_and(|age| age < settle) && doubted_for < settle * PATIENCE {
+            let words = format!("it knows nothing older than {settle:?}, as after a restart: {what}");
+            return Verdict::Doubted(words.into());
+        }
+        Verdict::Believed
+    }
+
+    /// Takes in a full read of `server`.
+    pub(super) fn full(&mut self, reading: Reading, verdict: Verdict, server: usize, now: Moment) -> Batch {
+        match reading.deltas {
+            Deltas::None => self.no_deltas(now),
+            _ if server != self.server => self.no_deltas_until = None,
+            _ => {}
+        }
+        (self.server, self.in_step) = (server, reading.deltas == Deltas::Fit);
+        (self.last_full, self.last_answer) = (Some(now), Some(now));
+        (self.nameless, self.stale) = (reading.nameless.clone(), reading.stale);
+        let doubt = match &verdict {
+            Verdict::Believed => None,
+            Verdict::Doubted(why) => Some(Arc::clone(why)),
+        };
+        let shown = doubt.is_some().then(|| self.only(&reading));
+        let explicit = self.merge(&reading);
+        self.doubt = doubt.clone();
+        let mut batch = if self.complete { explicit } else { Vec::new() };
+        let (items, trust) = match (doubt, shown) {
+            (Some(why), Some(items)) => {
+                self.doubted_since.get_or_insert(now);
+                (items, Trust::Doubtful(why))
+            }
+            _ => {
+                self.doubted_since = None;
+                self.forget_lacking(&reading);
+                self.complete = true;
+                (self.spoken.values().cloned().collect(), Trust::Complete)
+            }
+        };
+        batch.push(Change::Reset { scope: scope(), items, trust });
+        Batch(batch)
+    }
+
+    /// Why what the server lacks is not believed to be gone.
+    pub(super) fn doubt(&self) -> Option<&Arc<str>> {
+        self.doubt.as_ref()
+    }
+
+    /// Instances that make no sense, and why; each `APP/id: reason`.
+    pub(super) fn faults(&self) -> impl Iterator<Item = String> {
+        let named = self.ledger.faults().iter().map(|(key, why)| format!("{}/{}: {why}", key.app, key.id));
+        named.chain(self.nameless.iter().map(|app| format!("{app}: an instance without any name")))
+    }
+
+    /// How many instances the server keeps although their leases have run out, as of the last full read.
+    pub(super) fn stale(&self) -> usize {
+        self.stale
+    }
+
+    fn lacking<'a>(&'a self, reading: &'a Reading) -> impl Iterator<Item = &'a InstanceKey> {
+        let there =
+            |key: &InstanceKey| reading.present.contains_key(key) || reading.deleted.contains_key(key);
+        self.ledger.keys().filter(move |key| !there(key))
+    }
+
+    /// Adds all that a full read says; what it lacks stays.
+    fn merge(&mut self, reading: &Reading) -> Vec<Change> {
+        let (mut touched, mut causes) = (BTreeSet::new(), BTreeMap::new());
+        for instance in reading.present.values() {
+            self.ledger.put(instance.clone(), &mut touched);
+        }
+        for (key, cause) in &reading.deleted {
+            let mut gone = BTreeSet::new();
+            self.ledger.remove(key, &mut gone);
+            note_cause(&mut causes, &gone, *cause);
+            touched.extend(gone);
+        }
+        self.changes(&touched, &causes)
+    }
+
+    /// Forgets what a full read lacks, which its `Reset` shows.
+    fn forget_lacking(&mut self, reading: &Reading) {
+        let lacking: Vec<InstanceKey> = self.lacking(reading).cloned().collect();
+        let mut touched = BTreeSet::new();
+        for key in lacking {
+            self.ledger.remove(&key, &mut touched);
+        }
+        drop(self.changes(&touched, &BTreeMap::new()));
+    }
+
+    /// What has to be said of the slots that were touched.
+    fn changes(&mut self, touched: &BTreeSet<Slot>, causes: &BTreeMap<Slot, Cause>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for slot in touched {
+            let before = self.spoken.get(slot);
+            let served = before.is_some_and(has_served);
+            let after = self.ledger.members(slot).map(|m| compose(slot, m, &self.rules.shape, served));
+            if before == after.as_ref() {
+                continue;
+            }
+            let moved = before.filter(|b| after.as_ref().is_none_or(|a| a.key() != b.key()));
+            if let Some(old) = moved {
+                let cause = causes.get(slot).copied().unwrap_or(Cause::Deregistered);
+                changes.push(Change::Remove(old.key().clone(), cause));
+            }
+            match after {
+                Some(item) => {
+                    self.spoken.insert(Arc::clone(slot), item.clone());
+                    changes.push(Change::Upsert(item));
+                }
+                None => {
+                    self.spoken.remove(slot);
+                }
+            }
+        }
+        changes
+    }
+
+    /// What a read holds by itself.
+    fn only(&self, reading: &Reading) -> Vec<Item> {
+        let (mut ledger, mut slots) = (Ledger::new(self.rules.names), BTreeSet::new());
+        for instance in reading.present.values() {
+            ledger.put(instance.clone(), &mut slots);
+        }
+        let item = |slot: &Slot| {
+            let served = self.spoken.get(slot).is_some_and(has_served);
+            Some(compose(slot, ledger.members(slot)?, &self.rules.shape, served))
+        };
+        slots.iter().filter_map(item).collect()
+    }
+}
+
+/// Why an instance went that a delta says is gone.
+fn cause(expired: bool) -> Cause {
+    if expired { Cause::Expired } else { Cause::Deregistered }
+}
+
+/// A name whose last instances went for different reasons was taken out by somebody.
+fn note_cause(causes: &mut BTreeMap<Slot, Cause>, slots: &BTreeSet<Slot>, cause: Cause) {
+    for slot in slots {
+        let noted = causes.entry(Arc::clone(slot)).or_insert(cause);
+        if cause == Cause::Deregistered {
+            *noted = cause;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

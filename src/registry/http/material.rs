@@ -1,0 +1,333 @@
+//! Files for TLS and secrets: read before the first request, looked at again every few seconds, used as one set.
+//!
+//! A set that makes no sense never replaces one that does: it is named in the log once, and the last good one stays.
+//! Connections that are open already stay as they are; new ones are made with the new set.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, header};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::time::Instant;
+
+use super::error::HttpFault;
+use super::settings::{Address, Credentials, IdentityFiles, Limits, Secret, Settings, TlsFiles};
+
+/// Whoever changes a file waits this long at most until it is used; a look costs a few small reads.
+const LOOK: Duration = Duration::from_secs(5);
+/// Larger than any chain of certificates.
+const LARGEST: u64 = 1 << 20;
+/// A dead connection under a long poll is noticed after about twice this.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Connections that nobody uses: Consul and Eureka close theirs later than this.
+const IDLE: Duration = Duration::from_secs(45);
+
+/// What the files say, ready for use.
+pub(super) struct Material {
+    tls: Arc<ClientConfig>,
+    auth: Option<(HeaderName, HeaderValue)>,
+    secrets: Vec<String>,
+    connect: Duration,
+    /// What it was made of.
+    files: Files,
+    lanes: Mutex<BTreeMap<u16, reqwest::Client>>,
+}
+
+/// Contents by path.
+type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+impl std::fmt::Debug for Material {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Material").field("files", &self.files.keys()).finish_non_exhaustive()
+    }
+}
+
+/// Keeps the material of one client up to date.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    recipe: Recipe,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    current: Option<Arc<Material>>,
+    looked: Option<Instant>,
+    /// What was last said to be wrong.
+    problem: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Recipe {
+    addresses: Vec<Address>,
+    tls: TlsFiles,
+    credentials: Credentials,
+    limits: Limits,
+}
+
+impl Keeper {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let Settings { addresses, tls, credentials, limits } = settings.clone();
+        Self { recipe: Recipe { addresses, tls, credentials, limits }, state: Mutex::default() }
+    }
+
+    /// What is to be used now.
+    pub(super) async fn current(&self) -> Result<Arc<Material>, HttpFault> {
+        let fresh = {
+            let state = self.state();
+            let recent = state.looked.is_some_and(|at| at.elapsed() < LOOK);
+            state.current.clone().filter(|_| recent || !self.recipe.has_files())
+        };
+        match fresh {
+            Some(material) => Ok(material),
+            None => self.reread().await,
+        }
+    }
+
+    /// The same after a look at the files.
+    pub(super) async fn reread(&self) -> Result<Arc<Material>, HttpFault> {
+        let (recipe, known) = (self.recipe.clone(), self.state().current.clone());
+        // Reading blocks, and so does making a configuration.
+        let made = tokio::task::spawn_blocking(move || recipe.make(known.as_ref())).await;
+        let made = made.unwrap_or_else(|e| Err(format!("reading the files ended unexpectedly: {e}")));
+        let mut state = self.state();
+        state.looked = Some(Instant::now());
+        match (made, state.current.clone()) {
+            (Ok(material), _) => {
+                if state.problem.take().is_some() {
+                    tracing::info!("the certificates and secrets of a registry make sense again");
+                }
+                state.current = Some(Arc::clone(&material));
+                Ok(material)
+            }
+            (Err(why), Some(last)) => {
+                if state.problem.as_deref() != Some(&why) {
+                    tracing::warn!("{why}; what was read before stays in use");
+                    state.problem = Some(why);
+                }
+                Ok(last)
+            }
+            (Err(why), None) => Err(HttpFault::Credentials(why)),
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Recipe {
+    fn has_files(&self) -> bool {
+        self.paths().next().is_some()
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        let secret = match &self.credentials {
+            Credentials::Bearer(s) | Credentials::Header(_, s) | Credentials::Basic(_, s) => Some(s),
+            Credentials::None => None,
+        };
+        let secret = secret.and_then(|s| if let Secret::File(path) = s { Some(path) } else { None });
+        let identity = self.tls.identity.iter().flat_map(|i| [&i.cert, &i.key]);
+        self.tls.ca.iter().chain(identity).chain(secret).map(PathBuf::as_path)
+    }
+
+    fn make(&self, known: Option<&Arc<Material>>) -> Result<Arc<Material>, String> {
+        let files = self.paths().map(|p| Ok((p.to_owned(), read(p)?))).collect::<Result<Files, String>>()?;
+        if let Some(known) = known.filter(|k| k.files == files) {
+            return Ok(Arc::clone(known));
+        }
+        let (auth, secrets) = self.auth(&files)?;
+        let of_addresses = self.addresses.iter().filter_map(Address::basic).map(|(_, p)| p.to_owned());
+        let secrets = secrets.into_iter().chain(of_addresses).filter(|s| !s.is_empty()).collect();
+        let (tls, connect) = (Arc::new(self.tls(&files)?), self.limits.connect);
+        Ok(Arc::new(Material { tls, auth, secrets, connect, files, lanes: Mutex::default() }))
+    }
+
+    #[allow(clippy::type_complexity)] // a header and what is secret in it
+    fn auth(&self, files: &Files) -> Result<(Option<(HeaderName, HeaderValue)>, Option<String>), String> {
+        let (name, secret, user) = match &self.credentials {
+            Credentials::None => return Ok((None, None)),
+            Credentials::Bearer(secret) => (header::AUTHORIZATION, secret, None),
+            Credentials::Header(name, secret) => (name.clone(), secret, None),
+            Credentials::Basic(user, secret) => (header::AUTHORIZATION, secret, Some(user)),
+        };
+        let (text, place) = match secret {
+            Secret::Text(text) => (text.reveal().to_owned(), "the secret in the configuration".to_owned()),
+            Secret::File(path) => {
+                let bytes = files.get(path).map(Vec::as_slice).unwrap_or_default();
+                let text =
+                    std::str::from_utf8(bytes).map_err(|_| format!("{} is no text", path.display()))?;
+                (text.trim().to_owned(), path.display().to_string())
+            }
+        };
+        if text.is_empty() {
+            return Err(format!("{place} is empty: write the token or the password into it"));
+        }
+        let value = match (&self.credentials, user) {
+            (_, Some(user)) => basic(user, &text),
+            (Credentials::Bearer(_), _) => format!("Bearer {text}"),
+            _ => text.clone(),
+        };
+        let illegal = |_| format!("{place} holds characters that no header may have, such as a line break");
+        let mut value = HeaderValue::try_from(value).map_err(illegal)?;
+        value.set_sensitive(true);
+        Ok((Some((name, value)), Some(text)))
+    }
+
+    fn tls(&self, files: &Files) -> Result<ClientConfig, String> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| format!("TLS cannot be set up: {e}"))?;
+        let needs = self.addresses.iter().any(Address::is_tls);
+        let builder = match &self.tls.ca {
+            Some(path) => builder.with_root_certificates(roots(path, files)?),
+            // A machine without authorities is no reason not to speak plain HTTP.
+            None if !needs => builder.with_root_certificates(RootCertStore::empty()),
+            None => builder.with_platform_verifier().map_err(|e| {
+                format!("this machine's own certificate authorities cannot be read ({e}): name the registry's in `tls.caFile`")
+            })?,
+        };
+        let mut config = match &self.tls.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let (chain, key) = chain_and_key(identity, files)?;
+                let pair = || format!("{} and {}", identity.cert.display(), identity.key.display());
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|e| format!("{} do not fit together: {e}", pair()))?
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
+impl Material {
+    /// The connections of one lane.
+    pub(super) fn client(&self, lane: u16) -> Result<reqwest::Client, HttpFault> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = lanes.get(&lane) {
+            return Ok(client.clone());
+        }
+        let mut builder = reqwest::Client::builder();
+        if lane > 0 {
+            // Known to speak it by now. Many requests at once would each make a connection to find out.
+            builder = builder.http2_prior_knowledge();
+        }
+        let made = builder
+            .tls_backend_preconfigured((*self.tls).clone())
+            // Redirects are followed by `exchange`, which knows where credentials may go.
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .connect_timeout(self.connect)
+            .pool_idle_timeout(IDLE)
+            .tcp_nodelay(true)
+            .tcp_keepalive(KEEP_ALIVE)
+            .tcp_keepalive_interval(KEEP_ALIVE)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .http2_keep_alive_timeout(KEEP_ALIVE)
+            .user_agent(concat!("chandler/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let client = made.map_err(|e| HttpFault::Request(e.to_string()))?;
+        lanes.insert(lane, client.clone());
+        Ok(client)
+    }
+
+    /// What is shown to `address`: what stands in it goes first.
+    pub(super) fn auth(&self, address: &Address) -> Option<(HeaderName, HeaderValue)> {
+        let Some((user, password)) = address.basic() else { return self.auth.clone() };
+        let mut value = HeaderValue::try_from(basic(user, password)).ok()?;
+        value.set_sensitive(true);
+        Some((header::AUTHORIZATION, value))
+    }
+
+    /// The same fault, should a server have repeated a secret to us.
+    pub(super) fn redacted(&self, fault: HttpFault) -> HttpFault {
+        let clean =
+            |text: String| self.secrets.iter().fold(text, |t, secret| t.replace(secret.as_str(), "***"));
+        match fault {
+            HttpFault::Status { status, text } => HttpFault::Status { status, text: clean(text) },
+            HttpFault::Html(text) => HttpFault::Html(clean(text)),
+            HttpFault::Redirect(text) => HttpFault::Redirect(clean(text)),
+            other => other,
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    use std::io::Read as _;
+    let words = |e: std::io::Error| format!("{} cannot be read: {e}", path.display());
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).and_then(|f| f.take(LARGEST).read_to_end(&mut bytes)).map_err(words)?;
+    Ok(bytes)
+}
+
+fn roots(path: &Path, files: &Files) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for cert in certificates(path, files)? {
+        roots
+            .add(cert)
+            .map_err(|e| format!("{} holds a certificate that is no authority: {e}", path.display()))?;
+    }
+    Ok(roots)
+}
+
+fn certificates(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static>>, String> {
+    let bytes = files.get(path).map(Vec::as_slice).unwrap_or_default();
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+    let certs = read.map_err(|e| format!("{} is no PEM file of certificates: {e}", path.display()))?;
+    if certs.is_empty() {
+        return Err(format!("{} holds no certificate: it must be PEM (BEGIN CERTIFICATE)", path.display()));
+    }
+    Ok(certs)
+}
+
+fn chain_and_key(
+    identity: &IdentityFiles,
+    files: &Files,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let bytes = files.get(&identity.key).map(Vec::as_slice).unwrap_or_default();
+    // The error would not repeat the key, but it is not worth the risk.
+    let key = PrivateKeyDer::from_pem_slice(bytes);
+    let key = key.map_err(|_| format!("{} holds no private key: it must be PEM", identity.key.display()))?;
+    Ok((certificates(&identity.cert, files)?, key))
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))
+}
+
+/// Base64 with padding, as basic authentication wants it.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let three = chunk.iter().chain([&0, &0]).take(3).fold(0u32, |n, b| n << 8 | u32::from(*b));
+        for place in 0..4 {
+            let letter = LETTERS.get((three >> (18 - 6 * place) & 63) as usize).copied().unwrap_or(b'=');
+            out.push(if place <= chunk.len() { char::from(letter) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_pads_to_four() {
+        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
+        {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
+    }
+}
