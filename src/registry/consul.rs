@@ -13,6 +13,7 @@
 //! | `decode` | bodies → services (pure) |
 //! | `memory` | what is known beyond one life; is a read to be believed (pure) |
 //! | `board` | how the scopes are, for people |
+//! | `plan` | when something is asked, and by which strategy (pure) |
 //! | `scope` | a complete read of one scope |
 //! | `session` | one scope watched, by either strategy |
 //! | `watch` | one life |
@@ -22,6 +23,7 @@ mod client;
 mod decode;
 mod memory;
 mod place;
+mod plan;
 mod scope;
 mod session;
 pub mod settings;

@@ -9,6 +9,7 @@ use super::http::{self, Connection, ServerAddress};
 use super::{Kind, RegistryKind};
 use crate::config::map::KindDefaults;
 use crate::config::units;
+use crate::convert::self_service::Conventions;
 use crate::model::service::Protocol;
 use crate::yaml::fields::Fields;
 use crate::yaml::words::shown as shown_text;
@@ -99,7 +100,10 @@ pub(super) const KIND: Kind = Kind {
         placeholders: &["service", "at", "datacenter", "domain", "namespace", "partition", "peer"],
         hosts: &["{service}.service.{at?}.{domain}"],
         protocol: Protocol::Auto,
-        ..KindDefaults::PLAIN
+        noise: &["consul-*", "external-source", "external-k8s-*"],
+        // What consul-k8s synced into Consul came from the mesh: it would go round in circles.
+        excluded: &[("external-source", "kubernetes")],
+        conventions: Conventions { protocol: &["protocol"], grpc_port: &[], region: &[], zone: &[] },
     },
     decode,
 };

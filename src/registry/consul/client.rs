@@ -60,6 +60,8 @@ pub(super) struct Page {
     pub(super) filtered: bool,
     /// Without rights everything is left out, without a word.
     pub(super) denies: bool,
+    /// It comes from what an agent follows by itself: quick, but silent about rights, and old when no server is left.
+    pub(super) streamed: bool,
 }
 
 impl Page {
@@ -153,6 +155,7 @@ impl Api {
             index: index.map(Index::new),
             filtered: says("x-consul-results-filtered-by-acls", "true"),
             denies: says("x-consul-default-acl-policy", "deny"),
+            streamed: says("x-consul-query-backend", "streaming"),
             answer,
         })
     }

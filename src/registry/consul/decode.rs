@@ -43,6 +43,11 @@ impl Read {
         self.instances.binary_search(id).is_ok()
     }
 
+    /// Whether an instance is registered here that is not there.
+    pub(super) fn has_more_than(&self, other: &Self) -> bool {
+        self.instances.iter().any(|id| !other.has(id))
+    }
+
     /// How many healthy instances there are.
     pub(super) fn healthy(&self) -> usize {
         self.service.as_ref().map_or(0, |s| s.endpoints.len())
@@ -79,7 +84,7 @@ pub(super) fn services(body: &[u8]) -> Result<List, String> {
         .collect())
 }
 
-/// Reads `/v1/health/service/{name}`.
+/// Reads `/v1/health/service/{name}`. `defaults` is the protocol of the service where its owner says none.
 pub(super) fn instances(
     name: &Arc<str>,
     body: &[u8],
@@ -93,7 +98,7 @@ pub(super) fn instances(
     let odd = read.faults.len();
     let (mut seen, mut nodes) = (BTreeSet::new(), BTreeSet::new());
     let mut service = Service::new(place.key(name), Arc::clone(name));
-    let (mut protocols, mut datacenter) = (BTreeSet::new(), None);
+    let mut datacenter = None;
     let (mut taken, mut senseless) = (0, 0);
     for entry in &entries {
         if !seen.insert(entry.id()) {
@@ -106,7 +111,6 @@ pub(super) fn instances(
         }
         taken += 1;
         datacenter = datacenter.or(entry.datacenter());
-        protocols.extend(entry.protocol());
         match entry.endpoint(options) {
             Ok(endpoint) => service.endpoints.push(endpoint),
             Err(LeftOut::Unwell(why)) => service.left_out.add(why, entry.id()),
@@ -123,25 +127,12 @@ pub(super) fn instances(
     read.nodes = nodes.into_iter().collect();
     read.senseless = taken + odd > 0 && senseless == taken;
     service.variables = place.variables(datacenter);
-    service.says.protocol = agreed(name, &protocols, &mut read.faults).or(defaults);
+    service.says.protocol = defaults;
     read.service = (taken > 0).then(|| Arc::new(service));
     Ok(read)
 }
 
-/// The protocol that the instances of a service say, if they say one and the same.
-fn agreed(name: &str, said: &BTreeSet<&str>, faults: &mut Vec<String>) -> Option<Protocol> {
-    let read: BTreeSet<_> = said.iter().filter_map(|s| protocol(s)).collect();
-    for odd in said.iter().filter(|s| protocol(s).is_none()) {
-        faults.push(format!("{name} says that its protocol is {}, which Istio does not know", shown(odd)));
-    }
-    if read.len() > 1 {
-        faults.push(format!("the instances of {name} say different protocols; none of them is used"));
-        return None;
-    }
-    read.first().copied()
-}
-
-/// A protocol as people write it in metadata and in `service-defaults`.
+/// A protocol as people write it in `service-defaults`.
 fn protocol(text: &str) -> Option<Protocol> {
     Protocol::parse(text.trim()).filter(|_| !text.trim().is_empty())
 }

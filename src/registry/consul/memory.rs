@@ -48,6 +48,8 @@ pub(super) struct Round<'a> {
     pub(super) filtered: bool,
     /// Without rights everything is left out, and we show no token.
     pub(super) anonymous_is_blind: bool,
+    /// Consul's own servers are registered here, whatever else is.
+    pub(super) is_home: bool,
     /// All services that were read.
     pub(super) reads: &'a BTreeMap<Arc<str>, Read>,
 }
@@ -106,6 +108,9 @@ impl Memory {
         if round.filtered && round.is_empty() {
             return Some(format!("Consul leaves out everything for want of rights: {advice}"));
         }
+        if round.is_home && round.reads.is_empty() {
+            return Some("Consul lists no service, not even itself: it has only just started".into());
+        }
         let less = self.had_all_rights && self.missing(round).next().is_some();
         (round.filtered && less)
             .then(|| format!("Consul leaves out for want of rights what it showed before: {advice}"))
@@ -148,7 +153,13 @@ mod tests {
     }
 
     fn round(index: u64, reads: &BTreeMap<Arc<str>, Read>) -> Round<'_> {
-        Round { index: Some(Index::new(index)), filtered: false, anonymous_is_blind: false, reads }
+        Round {
+            index: Some(Index::new(index)),
+            filtered: false,
+            anonymous_is_blind: false,
+            is_home: false,
+            reads,
+        }
     }
 
     fn doubts(trust: &Trust) -> &str {
@@ -201,5 +212,7 @@ mod tests {
         assert!(doubts(&why).contains("tokenFile"));
         assert_eq!(Memory::default().weigh(&blind(&some), now), Trust::Complete);
         assert_eq!(Memory::default().weigh(&round(5, &none), now), Trust::Complete);
+        let home = Round { is_home: true, ..round(5, &none) };
+        assert!(matches!(Memory::default().weigh(&home, now), Trust::Doubtful(_)), "Consul knows itself");
     }
 }

@@ -68,6 +68,12 @@ impl Place {
         }
     }
 
+    /// Whether Consul's own servers are registered here, so that it is never empty.
+    pub(super) fn is_home(&self) -> bool {
+        let default = |name: &Option<Arc<str>>| name.as_deref().is_none_or(|n| n == DEFAULT);
+        self.peer.is_none() && default(&self.namespace) && default(&self.partition)
+    }
+
     /// The key of a service that is read here: its bare name if nothing has to tell it from its namesakes.
     pub(super) fn key(&self, service: &str) -> ServiceKey {
         let name = if self.at.is_empty() {

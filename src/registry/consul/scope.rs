@@ -1,6 +1,6 @@
 //! One scope: a complete read, then a session of watching, and again from the start where something was amiss.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -15,15 +15,22 @@ use crate::pipeline::intake::Changes;
 use crate::registry::RegistryError;
 use crate::registry::consul::Shared;
 use crate::registry::consul::client::{Ask, Index, Page, READS};
-use crate::registry::consul::decode::{self, List, Read};
+use crate::registry::consul::decode::{self, Failing, List, Read};
 use crate::registry::consul::memory::{Memory, Round};
 use crate::registry::consul::place::Place;
+use crate::registry::consul::plan::{self, Mode};
 use crate::registry::consul::session::Session;
 use crate::registry::consul::settings::Consistency;
 use crate::registry::http::HttpError;
 
 /// Complete reads begin at least this far apart: something that keeps sending us back to the start must not become a storm.
 const APART: Duration = Duration::from_secs(2);
+
+/// States of checks that are not well.
+pub(super) const STATES: [&str; 2] = ["critical", "warning"];
+
+/// Failing checks by their state.
+pub(super) type States = BTreeMap<&'static str, (BTreeSet<Failing>, Option<Index>)>;
 
 /// One scope in one life.
 #[derive(Debug, Clone)]
@@ -43,12 +50,15 @@ pub(super) struct Complete {
     /// Every service of the list, with the state that its answer showed.
     pub(super) reads: BTreeMap<Arc<str>, (Read, Option<Index>)>,
     pub(super) defaults: Defaults,
+    /// Failing checks as they were before the services were read; empty if nobody will watch them.
+    pub(super) states: States,
     /// Something was left out for want of rights.
     pub(super) filtered: bool,
     /// One connection carries many requests.
     pub(super) multiplexed: bool,
     /// Why it should not be believed.
     pub(super) doubt: Option<Arc<str>>,
+    pub(super) took: Duration,
 }
 
 /// The protocols in `service-defaults`. `None`: they cannot be read, which is no fault.
@@ -92,10 +102,11 @@ impl ScopeWatch {
 
     /// Everything that the scope holds; an error if any part of it could not be had.
     async fn read(&self) -> Result<Complete, RegistryError> {
-        let api = &self.shared.api;
+        let (api, began) = (&self.shared.api, Instant::now());
         let page = api.services(&self.place, Ask::Now).await.map_err(failed)?;
         let list = self.list(&page).map_err(failed)?;
         let defaults = self.defaults().await;
+        let states = self.states(list.len(), page.is_multiplexed()).await.map_err(failed)?;
         let reads: Vec<(Arc<str>, Read, Page)> = stream::iter(list.keys().cloned())
             .map(|name| self.read_one(name, &defaults))
             .buffer_unordered(READS)
@@ -110,9 +121,11 @@ impl ScopeWatch {
             index,
             reads: reads.into_iter().map(of).collect(),
             defaults,
+            states,
             filtered,
             multiplexed,
             doubt: None,
+            took: began.elapsed(),
         };
         complete.doubt = self.weigh(&complete, blind);
         Ok(complete)
@@ -125,12 +138,12 @@ impl ScopeWatch {
     ) -> Result<(Arc<str>, Read, Page), RegistryError> {
         let api = &self.shared.api;
         let mut page = api.instances(&self.place, &name, Ask::Now, 0).await.map_err(failed)?;
-        let mut read = self.instances(&name, &page, defaults).map_err(failed)?;
+        let mut read = self.instances(&name, &page, defaults);
         let stale = matches!(self.shared.settings.consistency, Consistency::Stale(_));
         if stale && read.instances.is_empty() {
             // It is in the list: a server that lags behind may not have heard of it.
             page = api.instances(&self.place, &name, Ask::Surely, 0).await.map_err(failed)?;
-            read = self.instances(&name, &page, defaults).map_err(failed)?;
+            read = self.instances(&name, &page, defaults);
         }
         Ok((name, read, page))
     }
@@ -142,6 +155,7 @@ impl ScopeWatch {
             index: complete.index,
             filtered: complete.filtered,
             anonymous_is_blind: blind,
+            is_home: self.place.is_home(),
             reads: &reads,
         };
         match self.memory()?.weigh(&round, Instant::now()) {
@@ -174,15 +188,37 @@ impl ScopeWatch {
         read(page.body()).map_err(|why| page.unreadable(&why))
     }
 
-    pub(super) fn instances(
-        &self,
-        name: &Arc<str>,
-        page: &Page,
-        defaults: &Defaults,
-    ) -> Result<Read, HttpError> {
+    /// What an answer about a service says. One that makes no sense is that service's own affair: it is named, and what is
+    /// known of it stays.
+    pub(super) fn instances(&self, name: &Arc<str>, page: &Page, defaults: &Defaults) -> Read {
         let (options, default) = (&self.shared.settings.instances, defaults.protocols.get(name).copied());
         let read = decode::instances(name, page.body(), &self.place, options, default);
-        read.map_err(|why| page.unreadable(&why))
+        read.unwrap_or_else(|why| {
+            let why = format!("{name}: {}", page.unreadable(&why));
+            Read { faults: vec![why], senseless: true, ..Read::default() }
+        })
+    }
+
+    /// Failing checks, if they are to be watched.
+    async fn states(&self, services: usize, multiplexed: bool) -> Result<States, HttpError> {
+        let mut states = States::new();
+        if self.mode(services, multiplexed, Mode::Sweep) == Mode::Each || self.place.peer.is_some() {
+            return Ok(states);
+        }
+        for state in STATES {
+            let page = self.shared.api.checks(&self.place, state, Ask::Now).await?;
+            states.insert(state, (Self::failing(&page)?, page.index));
+        }
+        Ok(states)
+    }
+
+    /// How changes of so many services are to be noticed, by one who is in mode `now`.
+    pub(super) fn mode(&self, services: usize, multiplexed: bool, now: Mode) -> Mode {
+        plan::mode(self.shared.settings.strategy, services, self.shared.each(multiplexed), now)
+    }
+
+    pub(super) fn failing(page: &Page) -> Result<BTreeSet<Failing>, HttpError> {
+        decode::failing(page.body()).map_err(|why| page.unreadable(&why))
     }
 
     async fn defaults(&self) -> Defaults {

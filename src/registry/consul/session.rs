@@ -5,10 +5,10 @@
 //! blocking queries on failing checks say which services to read again at once, and a registration somewhere (the list
 //! wakes, without saying where) lets all services be read again in turn, those that changed last first.
 //!
-//! An answer whose index went back is asked for again of the leader; if it still does, or rights were lost, the session
-//! ends and everything is read anew. While a read is in doubt nothing is taken away.
+//! An answer whose index went back is asked for again of the leader, and so is one that lacks an instance and comes from
+//! an agent's own stream. If the index is still behind, or rights were lost, the session ends and everything is read anew.
+//! While a read is in doubt nothing is taken away.
 
-mod plan;
 mod queries;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,19 +20,17 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::time::{Instant, sleep_until};
 
-use self::plan::{Mode, Sweep};
 use self::queries::{Asked, Done, How};
 use crate::model::change::{Batch, Cause, Change};
 use crate::registry::RegistryError;
 use crate::registry::consul::client::{Index, Page};
-use crate::registry::consul::decode::{self, Failing, List, Read};
-use crate::registry::consul::scope::{Complete, Defaults, ScopeWatch, failed};
+use crate::registry::consul::decode::{Failing, List, Read};
+use crate::registry::consul::plan::{self, Mode, Sweep};
+use crate::registry::consul::scope::{Complete, Defaults, ScopeWatch, States, failed};
 use crate::registry::http::HttpError;
 
 /// Answers that are taken together: a burst of changes becomes few batches.
 const TOGETHER: usize = 256;
-/// A doubtful read is looked at again this much later.
-const DOUBT: Duration = Duration::from_secs(30);
 /// A query that failed is asked once more after this; the second failure in a row ends the life.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -46,18 +44,25 @@ pub(super) struct Session {
     /// As the complete read had it: more omissions than that mean lost rights.
     filtered: bool,
     multiplexed: bool,
+    /// When a doubtful read is repeated.
     doubt: Option<Instant>,
+    /// How long the complete read took.
+    took: Duration,
     mode: Mode,
     sweep: Sweep,
     open: FuturesUnordered<BoxFuture<'static, Done>>,
     /// The queries on failing checks.
     states: Vec<AbortHandle>,
+    /// What they said before the complete read.
+    states_before: States,
     /// To be read now.
     due: BTreeSet<Arc<str>>,
     reading: usize,
     out: Vec<Change>,
     /// Counts changes: what changed last is swept first.
     moves: u64,
+    /// The server was found to grant fewer connections than we wanted.
+    refused: bool,
     over: bool,
 }
 
@@ -88,15 +93,18 @@ impl Session {
             failing: BTreeMap::new(),
             filtered: complete.filtered,
             multiplexed: complete.multiplexed,
-            doubt: complete.doubt.map(|_| now + DOUBT),
+            doubt: complete.doubt.map(|_| now + plan::doubt_rest(complete.took)),
+            took: complete.took,
             mode: Mode::Sweep,
             sweep: Sweep::new(now),
             open: FuturesUnordered::new(),
             states: Vec::new(),
+            states_before: complete.states,
             due: BTreeSet::new(),
             reading: 0,
             out: Vec::new(),
             moves: 0,
+            refused: false,
             over: false,
             scope,
         }
@@ -132,11 +140,14 @@ impl Session {
         let mode = self.wanted_mode();
         self.ask_list(How::Poll, self.index, Duration::ZERO);
         self.ask_defaults(Duration::ZERO);
+        self.mode = mode;
         match mode {
             Mode::Each => self.poll_all(),
-            Mode::Sweep => self.watch_states(),
+            Mode::Sweep => {
+                let before = std::mem::take(&mut self.states_before);
+                self.watch_states(before);
+            }
         }
-        self.mode = mode;
     }
 
     async fn flush(&mut self) -> Result<(), RegistryError> {
@@ -148,24 +159,15 @@ impl Session {
 
     fn take(&mut self, done: Done) -> Result<(), RegistryError> {
         match done {
-            Done::List(asked, page) => self.on_list(asked, self.checked(page)?),
+            Done::List(asked, page) => self.on_list(asked, page.map_err(failed)?),
             Done::Service(name, asked, page) => self.on_service(&name, asked, page),
-            Done::State(state, page) => self.on_state(state, &self.checked(page)?),
+            Done::State(state, page) => self.on_state(state, &page.map_err(failed)?),
             Done::Defaults(page) => {
                 self.on_defaults(page);
                 Ok(())
             }
             Done::Aborted => Ok(()),
         }
-    }
-
-    fn checked(&self, page: Result<Page, HttpError>) -> Result<Page, RegistryError> {
-        page.map_err(|e| {
-            if e.status().is_some_and(|s| s.as_u16() == 429) {
-                self.scope.shared.too_many();
-            }
-            failed(e)
-        })
     }
 
     fn on_list(&mut self, asked: Asked, page: Page) -> Result<(), RegistryError> {
@@ -219,11 +221,17 @@ impl Session {
             Ok(page) => page,
             Err(e) if item.failures == 0 && !e.is_denied() => {
                 item.failures += 1;
+                if e.status().is_some_and(|s| s.as_u16() == 429)
+                    && !std::mem::replace(&mut self.refused, true)
+                {
+                    self.scope.shared.too_many();
+                    self.change_mode();
+                }
                 tracing::debug!("{e}; once more");
                 self.read_service(name, How::Read, RETRY);
                 return Ok(());
             }
-            Err(e) => return self.checked(Err(e)).map(drop),
+            Err(e) => return Err(failed(e)),
         };
         if self.went_back(&asked, &page) {
             if asked.how != How::Surely {
@@ -231,8 +239,11 @@ impl Session {
             }
             return Ok(());
         }
-        let read = self.scope.instances(name, &page, &self.defaults).map_err(failed)?;
-        if !self.lost_rights(&page, read.instances.is_empty()) {
+        let read = self.scope.instances(name, &page, &self.defaults);
+        if page.streamed && self.items.get(name).is_some_and(|item| item.read.has_more_than(&read)) {
+            // A plain answer comes from the leader, and says whether rights are why something is missing.
+            self.read_service(name, How::Surely, Duration::ZERO);
+        } else if !self.lost_rights(&page, read.instances.is_empty()) {
             self.judge(name, read, page.index);
             self.go_on(name, &asked);
         }
@@ -264,6 +275,9 @@ impl Session {
             }
             _ => {}
         }
+        // Something came back: perhaps all has.
+        let soon = Instant::now() + plan::hope_rest(self.took);
+        self.doubt = self.doubt.map(|at| at.min(soon));
         self.moves += 1;
         (item.read, item.moved) = (read, self.moves);
     }
@@ -283,7 +297,7 @@ impl Session {
     }
 
     fn on_state(&mut self, state: &'static str, page: &Page) -> Result<(), RegistryError> {
-        let now = decode::failing(page.body()).map_err(|why| failed(page.unreadable(&why)))?;
+        let now = ScopeWatch::failing(page).map_err(failed)?;
         let had = self.failing.insert(state, now.clone());
         let changed = had.iter().flat_map(|had| had.symmetric_difference(&now));
         let mut due = BTreeSet::new();

@@ -60,8 +60,19 @@ impl Exchange<'_> {
         }
         let after = self.limits.connect + self.limits.read + self.get.patience;
         match timeout(after, request.send()).await {
-            Ok(sent) => sent.map_err(|e| fault(&e, self.limits)),
+            Ok(sent) => sent.map_err(|e| self.nameless(url, fault(&e, self.limits))),
             Err(_) => Err(HttpFault::Slow { what: "the beginning of the answer", after }),
+        }
+    }
+
+    /// Some servers close the connection on who shows no certificate, and the reason gets lost on the way.
+    fn nameless(&self, url: &Url, fault: HttpFault) -> HttpFault {
+        match fault {
+            HttpFault::Truncated(why) if url.scheme() == "https" && !self.material.has_identity() => {
+                let hint = "perhaps it wants a client certificate, which is named in `tls.certFile` and `tls.keyFile`";
+                HttpFault::Truncated(format!("{why}; {hint}"))
+            }
+            other => other,
         }
     }
 
@@ -145,33 +156,33 @@ fn is_page(headers: &http::HeaderMap, body: &[u8]) -> bool {
 /// Sorts what the transport complains of.
 fn fault(error: &reqwest::Error, limits: &Limits) -> HttpFault {
     if let Some(tls) = tls_error(error) {
-        return HttpFault::Tls(tls_words(&tls));
+        return HttpFault::Tls(tls_words(tls));
+    }
+    // HTTP/2 keeps the words only.
+    let why = words(error);
+    if why.starts_with("received fatal alert: ") {
+        return HttpFault::Tls(alert_words(&why));
     }
     match () {
         () if error.is_timeout() => HttpFault::Slow { what: "connecting", after: limits.connect },
-        () if error.is_connect() => HttpFault::Connect(words(error)),
-        () if error.is_builder() => HttpFault::Request(words(error)),
-        () => HttpFault::Truncated(words(error)),
+        () if error.is_connect() => HttpFault::Connect(why),
+        () if error.is_builder() => HttpFault::Request(why),
+        () => HttpFault::Truncated(why),
     }
 }
 
-fn tls_error(error: &reqwest::Error) -> Option<rustls::Error> {
-    let mut source: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(e) = source {
-        if let Some(tls) = e.downcast_ref::<rustls::Error>() {
-            return Some(tls.clone());
-        }
-        let inner = e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(tls) = inner.and_then(|i| i.downcast_ref::<rustls::Error>()) {
-            return Some(tls.clone());
-        }
-        source = e.source();
+/// What TLS complains of, however deeply it is wrapped: an I/O error hides what it holds from `source`.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(tls) = error.downcast_ref() {
+        return Some(tls);
     }
-    None
+    let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let held = held.map(|held| -> &'a (dyn Error + 'static) { held });
+    held.and_then(tls_error).or_else(|| error.source().and_then(tls_error))
 }
 
 fn tls_words(error: &rustls::Error) -> String {
-    use rustls::{AlertDescription as Alert, CertificateError as Cert, Error as Tls};
+    use rustls::{CertificateError as Cert, Error as Tls};
     let advice = match error {
         Tls::InvalidCertificate(Cert::UnknownIssuer) => "name the authority that signed it in `tls.caFile`",
         Tls::InvalidCertificate(Cert::NotValidForName | Cert::NotValidForNameContext { .. }) => {
@@ -180,14 +191,24 @@ fn tls_words(error: &rustls::Error) -> String {
         Tls::InvalidCertificate(Cert::Expired | Cert::ExpiredContext { .. }) => {
             "the server's certificate must be renewed"
         }
-        Tls::AlertReceived(Alert::CertificateRequired | Alert::BadCertificate | Alert::UnknownCA) => {
-            "the server wants a certificate that it trusts: name it in `tls.certFile` and `tls.keyFile`"
-        }
-        Tls::AlertReceived(Alert::CertificateExpired) => "the certificate in `tls.certFile` must be renewed",
         Tls::InvalidMessage(_) => "this is probably not a TLS port: write the address with `http://`",
+        Tls::AlertReceived(_) => return alert_words(&error.to_string()),
         _ => "check the address and the certificates on both sides",
     };
     format!("{error}: {advice}")
+}
+
+/// What the server says when it does not like us.
+fn alert_words(alert: &str) -> String {
+    let says = |names: &[&str]| names.iter().any(|n| alert.ends_with(n));
+    let advice = if says(&["CertificateExpired"]) {
+        "the certificate in `tls.certFile` must be renewed"
+    } else if says(&["CertificateRequired", "BadCertificate", "UnknownCA", "CertificateUnknown"]) {
+        "the server wants a certificate that it trusts: name it in `tls.certFile` and `tls.keyFile`"
+    } else {
+        "check the address and the certificates on both sides"
+    };
+    format!("{alert}: {advice}")
 }
 
 /// The innermost reason; the outer ones repeat the address with all that stands in it.

@@ -33,6 +33,7 @@ pub(super) struct Material {
     auth: Option<(HeaderName, HeaderValue)>,
     secrets: Vec<String>,
     connect: Duration,
+    identity: bool,
     /// What it was made of.
     files: Files,
     lanes: Mutex<BTreeMap<u16, reqwest::Client>>,
@@ -145,7 +146,8 @@ impl Recipe {
         let of_addresses = self.addresses.iter().filter_map(Address::basic).map(|(_, p)| p.to_owned());
         let secrets = secrets.into_iter().chain(of_addresses).filter(|s| !s.is_empty()).collect();
         let (tls, connect) = (Arc::new(self.tls(&files)?), self.limits.connect);
-        Ok(Arc::new(Material { tls, auth, secrets, connect, files, lanes: Mutex::default() }))
+        let identity = self.tls.identity.is_some();
+        Ok(Arc::new(Material { tls, auth, secrets, connect, identity, files, lanes: Mutex::default() }))
     }
 
     #[allow(clippy::type_complexity)] // a header and what is secret in it
@@ -238,6 +240,11 @@ impl Material {
         let client = made.map_err(|e| HttpFault::Request(e.to_string()))?;
         lanes.insert(lane, client.clone());
         Ok(client)
+    }
+
+    /// Whether we show a certificate.
+    pub(super) fn has_identity(&self) -> bool {
+        self.identity
     }
 
     /// What is shown to `address`: what stands in it goes first.

@@ -134,11 +134,6 @@ impl Entry {
         text(self.node.as_ref()?.datacenter.as_ref())
     }
 
-    /// What it says in its metadata.
-    pub(super) fn protocol(&self) -> Option<&str> {
-        self.service.as_ref()?.meta.as_ref()?.get("protocol").map(String::as_str)
-    }
-
     /// Whether it is of a kind that is taken.
     pub(super) fn is_taken(&self, options: &Instances) -> bool {
         match self.service.as_ref().and_then(|s| s.kind.as_deref()).unwrap_or_default() {

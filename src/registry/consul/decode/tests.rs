@@ -79,7 +79,7 @@ fn an_instance_becomes_an_endpoint_with_all_that_it_says() {
     let got = read(&json!([entry("web-1", &json!({}), &json!({}), &check("passing"))]));
     assert_eq!((got.faults.len(), got.instances.len()), (0, 1));
     let service = got.service.unwrap();
-    assert_eq!((&*service.key.name, service.says.protocol), ("web", Some(Protocol::Grpc)));
+    assert_eq!((&*service.key.name, service.says.protocol), ("web", None));
     assert_eq!(service.variables.iter().collect::<Vec<_>>(), [("datacenter", "dc1"), ("domain", "consul")]);
     let endpoint = &service.endpoints[0];
     assert_eq!((&*endpoint.id, endpoint.address.to_string()), ("n1/web-1", "10.1.10.12".into()));
@@ -184,26 +184,11 @@ fn sidecars_and_gateways_are_taken_only_on_request() {
 }
 
 #[test]
-fn instances_that_disagree_on_the_protocol_say_none() {
-    let with = |id: &str, protocol: &str| {
-        entry(id, &json!({}), &json!({"Meta": {"protocol": protocol}}), &check("passing"))
-    };
-    let of = |body: &Value| {
-        instances(
-            &"web".into(),
-            body.to_string().as_bytes(),
-            &place(),
-            &Instances::default(),
-            Some(Protocol::Http2),
-        )
-        .unwrap()
-    };
-    let protocol = |read: &Read| read.service.as_ref().unwrap().says.protocol;
-    let both = of(&json!([with("a", "tcp"), with("b", "http")]));
-    assert_eq!((protocol(&both), both.faults.len()), (Some(Protocol::Http2), 1));
-    let odd = of(&json!([with("a", "quic"), with("b", "HTTP")]));
-    assert_eq!((protocol(&odd), odd.faults.len()), (Some(Protocol::Http), 1));
-    assert_eq!(protocol(&of(&json!([with("a", "")]))), Some(Protocol::Http2));
+fn the_protocol_of_the_service_defaults_is_what_the_registry_says() {
+    let body = json!([entry("a", &json!({}), &json!({}), &check("passing"))]).to_string();
+    let (options, http2) = (Instances::default(), Some(Protocol::Http2));
+    let read = instances(&"web".into(), body.as_bytes(), &place(), &options, http2).unwrap();
+    assert_eq!(read.service.unwrap().says.protocol, http2);
 }
 
 #[test]

@@ -6,14 +6,12 @@ use std::time::Duration;
 use futures_util::future::{AbortHandle, abortable};
 use tokio::time::{Instant, sleep};
 
-use super::plan::{self, Mode};
 use super::{Session, Watched};
 use crate::registry::consul::client::{Ask, Index, Page, READS};
+use crate::registry::consul::plan::{self, Mode};
+use crate::registry::consul::scope::{STATES, States};
 use crate::registry::http::HttpError;
 use xxhash_rust::xxh3::xxh3_64;
-
-/// States of checks that are not well; the third one is the rest.
-const STATES: [&str; 2] = ["critical", "warning"];
 
 /// A question that was answered.
 #[derive(Debug)]
@@ -159,16 +157,25 @@ impl Session {
         }
     }
 
-    pub(super) fn watch_states(&mut self) {
+    /// Watches failing checks from where they were before everything was read; if nobody asked then, everything is
+    /// read once more, so that nothing in between is missed.
+    pub(super) fn watch_states(&mut self, before: States) {
         // Checks of imported services are not among them.
-        if self.scope.place.peer.is_none() {
+        if self.scope.place.peer.is_some() {
+            return;
+        }
+        if before.is_empty() {
             STATES.iter().for_each(|state| self.ask_state(state, None, Duration::ZERO));
+            return self.sweep.want();
+        }
+        for (state, (failing, index)) in before {
+            self.failing.insert(state, failing);
+            self.ask_state(state, index, Duration::ZERO);
         }
     }
 
     pub(super) fn wanted_mode(&self) -> Mode {
-        let shared = &self.scope.shared;
-        plan::mode(shared.settings.strategy, self.list.len(), shared.each(self.multiplexed), self.mode)
+        self.scope.mode(self.list.len(), self.multiplexed, self.mode)
     }
 
     /// Goes over to the other strategy if the catalogue's size asks for it. States stay known, so that nothing is missed.
@@ -197,8 +204,7 @@ impl Session {
             Mode::Sweep => {
                 let queries = self.items.values_mut().filter_map(|item: &mut Watched| item.query.take());
                 queries.for_each(|handle: AbortHandle| handle.abort());
-                self.watch_states();
-                self.sweep.want();
+                self.watch_states(States::new());
             }
         }
     }

@@ -21,6 +21,10 @@ pub(super) const PEER_LIST: Duration = Duration::from_secs(10);
 pub(super) const DEFAULTS_RETRY: Duration = Duration::from_secs(60);
 /// Everything is swept this often even if nothing is heard: a node's new address wakes nobody.
 pub(super) const NET: Duration = Duration::from_secs(120);
+/// A doubtful read is repeated this much later, or ten times as long as it took …
+const DOUBT: Duration = Duration::from_secs(30);
+/// … and once something changed, this much later, or three times as long.
+const HOPE: Duration = Duration::from_secs(1);
 /// The shortest rest between two sweeps.
 const REST: Duration = Duration::from_secs(1);
 /// A sweep rests this much longer than it took: a quarter of the time is spent reading at most.
@@ -53,6 +57,16 @@ pub(super) fn mode(strategy: Strategy, services: usize, limit: usize, now: Mode)
 pub(super) fn list_gap(bytes: usize) -> Duration {
     let micros = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(3);
     GAP.saturating_add(Duration::from_micros(micros)).min(LONGEST_LIST_GAP)
+}
+
+/// How long after a doubtful read that took so long the next one begins.
+pub(super) fn doubt_rest(took: Duration) -> Duration {
+    DOUBT.max(took * 10)
+}
+
+/// The same once something changed.
+pub(super) fn hope_rest(took: Duration) -> Duration {
+    HOPE.max(took * 3)
 }
 
 /// Reading everything again in turn.

@@ -1,0 +1,315 @@
+//! A server that breaks every rule: what is kept, what is said, and that neighbours are untouched.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chandler::registry::consul::settings::{Consistency, Strategy};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::bench::{Bench, settings, token};
+use crate::fake::{Fake, Request, Say};
+
+/// A JSON answer with an index.
+fn at(index: u64, body: &serde_json::Value) -> Say {
+    let headers = vec!["Content-Type: application/json".into(), format!("X-Consul-Index: {index}")];
+    Say::Whole("200 OK", headers, body.to_string().into())
+}
+
+fn instance(name: &str, port: u16) -> serde_json::Value {
+    json!([{
+        "Node": {"Node": "n1", "Address": "10.0.0.1", "Datacenter": "dc1"},
+        "Service": {"ID": name, "Service": name, "Port": port}, "Checks": []
+    }])
+}
+
+/// A catalogue of `consul`, `db` and `web`, in state 7 for ever. Blocking queries wait.
+fn good(request: &Request) -> Say {
+    let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+    if query.contains("index=") {
+        return Say::Hang;
+    }
+    match path {
+        "/v1/catalog/services" => at(7, &json!({"consul": [], "db": [], "web": []})),
+        "/v1/config/service-defaults" => at(7, &json!([])),
+        "/v1/health/state/critical" | "/v1/health/state/warning" => at(7, &json!([])),
+        _ => at(7, &instance(path.rsplit('/').next().unwrap(), 80)),
+    }
+}
+
+fn url(fake: &Fake) -> Vec<String> {
+    vec![format!("http://{}", fake.address)]
+}
+
+/// The good one but for what `odd` says.
+async fn but(odd: impl Fn(&Request) -> Option<Say> + Send + 'static) -> Fake {
+    Fake::start(move |request| odd(request).unwrap_or_else(|| good(request))).await
+}
+
+fn impatient(fake: &Fake) -> chandler::registry::consul::ConsulSettings {
+    let mut settings = settings(&url(fake));
+    (settings.http.limits.connect, settings.http.limits.read) =
+        (Duration::from_millis(200), Duration::from_millis(200));
+    settings.http.limits.body = 1 << 20;
+    settings
+}
+
+fn is_web(request: &Request) -> bool {
+    request.path.split('?').next() == Some("/v1/health/service/web")
+}
+
+/// What may be said instead of data, and the words for it.
+fn faults() -> Vec<(Say, &'static str)> {
+    let page =
+        Say::Whole("200 OK", vec!["Content-Type: text/html".into()], b"<html>Please log in</html>".to_vec());
+    let hidden_page = Say::json("\n <!DOCTYPE html><p>502</p>");
+    let round = Say::Whole("302 Found", vec!["Location: /v1/catalog/services?x".into()], Vec::new());
+    let nowhere = Say::Whole("307 Temporary Redirect", Vec::new(), Vec::new());
+    vec![
+        (Say::status("500 Internal Server Error", "No cluster leader"), "No cluster leader"),
+        (Say::status("429 Too Many Requests", "rate limit exceeded"), "raise its limit"),
+        (Say::status("403 Forbidden", "Permission denied"), "check the token"),
+        (Say::status("404 Not Found", ""), "is this the registry's API?"),
+        (Say::status("204 No Content", ""), "only 200"),
+        (page, "web page"),
+        (hidden_page, "web page"),
+        (Say::Cut(b"{\"web\": [".to_vec()), "broke off"),
+        (Say::Endless, "larger than 1048576 bytes"),
+        (Say::Hang, "hangs or is overloaded"),
+        (Say::Close, "closed the connection"),
+        (round, "redirects in circles"),
+        (nowhere, "redirects to nowhere"),
+    ]
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_had_ends_the_life_with_words_and_says_nothing() {
+    let mut all = faults();
+    all.push((Say::json("[1, 2]"), "unreadable"));
+    for (say, words) in all {
+        let fake = but(move |r| r.path.starts_with("/v1/catalog/services").then(|| say.clone())).await;
+        let mut bench = Bench::new(impatient(&fake));
+        bench.live();
+        let why = bench.end().await.unwrap_err().to_string();
+        assert!(why.contains(words) && why.contains(&url(&fake)[0]), "{words}: {why}");
+        assert!(bench.world.is_empty() && bench.resets == 0, "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_read_of_which_a_part_cannot_be_had_is_never_sent() {
+    for (say, words) in faults().into_iter().filter(|(_, words)| !words.contains("circles")) {
+        let fake = but(move |r| r.path.starts_with("/v1/health/service/web").then(|| say.clone())).await;
+        let mut bench = Bench::new(impatient(&fake));
+        bench.live();
+        let why = bench.end().await.unwrap_err().to_string();
+        assert!(why.contains(words) && why.contains("/v1/health/service/web"), "{words}: {why}");
+        assert!(bench.world.is_empty() && bench.resets == 0 && bench.doubt.is_none(), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_among_thousands_that_makes_no_sense_is_named_and_its_neighbours_are_there() {
+    let odd = |request: &Request| match request.path.split('?').next().unwrap() {
+        "/v1/catalog/services" if !request.path.contains("index=") => {
+            let names = (0..2000).map(|n| (format!("s{n}"), json!([])));
+            Some(at(7, &names.collect::<serde_json::Map<_, _>>().into()))
+        }
+        "/v1/health/service/s777" if !request.path.contains("index=") => Some(Say::json("{\"oops\": 1}")),
+        _ => None,
+    };
+    let bench = Bench::read(settings(&url(&but(odd).await))).await;
+    assert_eq!(bench.world.len(), 2000);
+    assert!(format!("{:?}", bench.world["s777"]).starts_with("Refused"), "{:?}", bench.world["s777"]);
+    assert!(bench.problem().contains("s777") && bench.problem().contains("oops"), "{}", bench.problem());
+    assert_eq!(bench.endpoints("s778"), ["10.0.0.1 One(80)"]);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_blocking_query_that_fails_once_is_asked_again_and_twice_ends_the_life() {
+    for failures in [1, 2] {
+        let left = Mutex::new(failures);
+        let fake = but(move |request| {
+            if !is_web(request) {
+                return None;
+            }
+            let mut left = left.lock().unwrap();
+            // The first one is part of the complete read.
+            let first = !request.path.contains("index=") && *left == failures;
+            if first || *left == 0 {
+                return (*left == 0 && !request.path.contains("index=")).then(|| at(8, &instance("web", 81)));
+            }
+            *left -= 1;
+            Some(Say::Close)
+        })
+        .await;
+        let mut bench = Bench::read(impatient(&fake)).await;
+        if failures == 1 {
+            bench.until("what it says the second time", |b| b.endpoints("web")[0].ends_with("One(81)")).await;
+            assert_eq!((bench.steps.clone(), bench.resets), (vec!["+web".to_owned()], 1));
+            bench.stop().await;
+        } else {
+            assert!(bench.end().await.unwrap_err().to_string().contains("/v1/health/service/web"));
+            assert_eq!(bench.world.len(), 3, "what is known stays");
+        }
+    }
+}
+
+/// When each path was asked for.
+type Times = Arc<Mutex<BTreeMap<String, Vec<Instant>>>>;
+
+#[tokio::test]
+async fn a_server_that_never_waits_is_not_asked_in_a_tight_loop_and_never_from_index_0() {
+    let times = Times::default();
+    let seen = Arc::clone(&times);
+    let fake = but(move |request| {
+        let index = request.path.contains("index=").then_some(())?;
+        let path = request.path.split('?').next().unwrap().to_owned();
+        seen.lock().unwrap().entry(path.clone()).or_default().push(Instant::now());
+        assert_eq!(index, ());
+        // It counts from 0, which no client may repeat.
+        Some(match path.as_str() {
+            "/v1/catalog/services" => at(0, &json!({"consul": [], "db": [], "web": []})),
+            _ => Say::Hang,
+        })
+    })
+    .await;
+    let first = but(|r| r.path.starts_with("/v1/catalog").then(|| at(0, &json!({"consul": []})))).await;
+    drop(first);
+    let mut lists = settings(&url(&fake));
+    lists.strategy = Strategy::Each;
+    let bench = Bench::read(lists).await;
+    let asked = || times.lock().unwrap().get("/v1/catalog/services").cloned().unwrap_or_default();
+    crate::support::eventually("some questions", crate::support::PATIENCE, async || {
+        (asked().len() > 4).then_some(())
+    })
+    .await;
+    let gaps: Vec<Duration> = asked().windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps.iter().all(|gap| *gap >= Duration::from_millis(45)), "{gaps:?}");
+    assert!(fake.requests().iter().all(|r| !r.path.contains("index=0")));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_follower_that_lags_behind_takes_nothing_away() {
+    // A stale answer is older than what is known and knows nothing of `web`; the leader does.
+    let fake = but(|request| {
+        match (is_web(request), request.path.contains("index=7"), request.path.contains("stale")) {
+            (true, true, _) => Some(at(5, &json!([]))),
+            (true, false, false) => Some(at(9, &instance("web", 82))),
+            _ => None,
+        }
+    })
+    .await;
+    let mut stale = settings(&url(&fake));
+    stale.consistency = Consistency::Stale(None);
+    let mut bench = Bench::read(stale).await;
+    bench.until("the leader's answer", |b| b.endpoints("web")[0].ends_with("One(82)")).await;
+    assert_eq!(bench.steps, ["+web"]);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_server_cannot_have_written_itself_is_not_believed_of_its_stream() {
+    // An agent's stream says that the instance is gone; a plain answer says that rights are.
+    let fake = but(|request| {
+        let (web, polled) =
+            (request.path.starts_with("/v1/health/service/web"), request.path.contains("index="));
+        let mut say = (web && polled).then(|| at(8, &json!([])))?;
+        if let Say::Whole(_, headers, _) = &mut say {
+            headers.push("X-Consul-Query-Backend: streaming".into());
+        }
+        Some(say)
+    })
+    .await;
+    let mut bench = Bench::read(settings(&url(&fake))).await;
+    let polls =
+        || fake.requests().iter().filter(|r| r.path.contains("/web?") && r.path.contains("index=")).count();
+    crate::support::eventually("a second poll", crate::support::PATIENCE, async || {
+        (polls() > 1).then_some(())
+    })
+    .await;
+    assert_eq!((bench.endpoints("web").len(), bench.steps.len()), (1, 0));
+    bench.until("nothing", |_| true).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_redirect_is_followed_and_credentials_stay_where_they_belong() {
+    let leader = Fake::start(good).await;
+    let to = format!("http://{}", leader.address);
+    let follower = Fake::start(move |request| {
+        let location = format!("Location: {to}{}", request.path);
+        Say::Whole("307 Temporary Redirect", vec![location], Vec::new())
+    })
+    .await;
+    let mut with_token = settings(&url(&follower));
+    with_token.http.credentials = token("hidden-0815");
+    let bench = Bench::read(with_token).await;
+    assert_eq!(bench.world.len(), 3);
+    assert!(follower.requests().iter().all(|r| r.head.contains("x-consul-token: hidden-0815")));
+    assert!(leader.requests().iter().all(|r| !r.head.contains("hidden-0815")));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_the_server_repeats_is_not_repeated_by_us() {
+    let fake = Fake::saying(Say::status("403 Forbidden", "token hidden-0815 is unknown")).await;
+    let mut with_token = settings(&url(&fake));
+    with_token.http.credentials = token("hidden-0815");
+    let mut bench = Bench::new(with_token);
+    bench.live();
+    let why = bench.end().await.unwrap_err().to_string();
+    assert!(why.contains("token *** is unknown") && !why.contains("hidden"), "{why}");
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_connections_is_asked_for_fewer() {
+    // Sixty services would do with a hundred connections; this server grants fewer.
+    let fake = but(|request| {
+        let polled = request.path.contains("index=");
+        match request.path.split('?').next().unwrap() {
+            "/v1/catalog/services" if !polled => {
+                let names = (0..60).map(|n| (format!("s{n}"), json!([])));
+                Some(at(7, &names.collect::<serde_json::Map<_, _>>().into()))
+            }
+            path if path.starts_with("/v1/health/service/") && polled => Some(Say::status(
+                "429 Too Many Requests",
+                "Your IP is issuing too many concurrent connections",
+            )),
+            _ => None,
+        }
+    })
+    .await;
+    let bench = Bench::read(settings(&url(&fake))).await;
+    let swept = || fake.requests().iter().any(|r| r.path.starts_with("/v1/health/state/critical?index="));
+    crate::support::eventually("sweeping", crate::support::PATIENCE, async || swept().then_some(())).await;
+    assert_eq!((bench.world.len(), bench.resets), (60, 1));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn another_address_is_asked_in_the_same_round() {
+    for (say, _) in faults().into_iter().filter(|(_, w)| {
+        [
+            "No cluster leader",
+            "raise its limit",
+            "web page",
+            "broke off",
+            "closed the connection",
+            "hangs or is overloaded",
+        ]
+        .contains(w)
+    }) {
+        let (bad, well) = (Fake::saying(say.clone()).await, Fake::start(good).await);
+        let mut both = impatient(&bad);
+        both.http.addresses.extend(settings(&url(&well)).http.addresses);
+        let mut bench = Bench::new(both);
+        bench.live();
+        bench.until("a complete read", |b| b.resets == 1).await;
+        assert_eq!((bench.world.len(), bad.requests().is_empty()), (3, false));
+        bench.stop().await;
+    }
+}

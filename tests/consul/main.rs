@@ -1,0 +1,17 @@
+//! The Consul adapter against real servers, and against one that breaks every rule.
+
+#![cfg(feature = "consul")]
+// The exemption of tests in .clippy.toml does not reach their helpers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod bench;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod catalogue;
+#[path = "../eureka/fake.rs"]
+#[allow(dead_code, reason = "it is the other registry's as well")]
+mod fake;
+mod faults;
+mod served;
+mod trouble;
