@@ -16,13 +16,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::compose::{Shape, compose, has_served, scope};
-use super::instance::{Action, Applications, HashCode, Instance, InstanceKey};
+use super::instance::{Action, Applications, HashCode, Instance, InstanceKey, Lease};
 use super::ledger::{Ledger, Names, Slot};
 use crate::model::change::{Batch, Cause, Change, Item, Trust};
 use crate::model::time::Moment;
 
 /// How long a server remembers a change for its deltas; who was away longer has missed some.
 const RETENTION: Duration = Duration::from_secs(180);
+/// A server's cache of the full list can miss the last of many changes, and is renewed after 180 s; twice that for one that
+/// is asked in between. What it lacks meanwhile is not gone.
+const STALE_CACHE: Duration = Duration::from_secs(360);
 /// A server whose clients come and go keeps looking young; after so many times `settle` it is believed.
 const PATIENCE: u32 = 3;
 
@@ -78,9 +81,11 @@ pub(super) struct Reading {
 /// What came of asking for a delta right after a full read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Deltas {
-    /// Nothing, or one that does not fit: the next read is full again.
+    /// Nothing: the next read is full again.
     #[default]
-    Unfit,
+    Unknown,
+    /// One of the server's two caches is older than the other: the next read is full again.
+    Misfit,
     /// It fits: further deltas go on from there.
     Fit,
     /// The server gives none.
@@ -100,14 +105,10 @@ impl Reading {
             now,
             nameless: answer.nameless,
             stale: 0,
-            deltas: Deltas::Unfit,
+            deltas: Deltas::Unknown,
         };
         for entry in answer.entries {
-            let mut instance = entry.instance;
-            instance.stale = now.is_some_and(|now| entry.lease.is_stale(now));
-            let since = Some(entry.lease.since).filter(|s| *s > 0);
-            reading.oldest = reading.oldest.into_iter().chain(since).min();
-            reading.put(instance);
+            reading.put(entry.instance, entry.lease);
         }
         reading
     }
@@ -130,6 +131,7 @@ impl Reading {
             seen.insert(key, after);
         }
         if !hash.is(claimed) {
+            self.deltas = Deltas::Misfit;
             return false;
         }
         for entry in &delta.entries {
@@ -137,9 +139,7 @@ impl Reading {
             match entry.action {
                 Action::Put => {
                     self.deleted.remove(key);
-                    let mut instance = entry.instance.clone();
-                    instance.stale = self.now.is_some_and(|now| entry.lease.is_stale(now));
-                    self.put(instance);
+                    self.put(entry.instance.clone(), entry.lease);
                 }
                 Action::Delete => {
                     self.take(key);
@@ -162,8 +162,11 @@ impl Reading {
         self.present.len()
     }
 
-    fn put(&mut self, instance: Instance) {
+    fn put(&mut self, mut instance: Instance, lease: Lease) {
         self.take(&instance.key);
+        instance.stale = self.now.is_some_and(|now| lease.is_stale(now));
+        let since = Some(lease.since).filter(|s| *s > 0);
+        self.oldest = self.oldest.into_iter().chain(since).min();
         self.hash.add(instance.status);
         self.stale += usize::from(instance.stale);
         self.present.insert(instance.key.clone(), instance);
@@ -299,6 +302,12 @@ impl State {
             return Verdict::Believed;
         }
         let doubted_for = self.doubted_since.map_or(Duration::ZERO, |since| now.since(since));
+        if self.complete && reading.deltas == Deltas::Misfit && doubted_for < STALE_CACHE {
+            let words = "what it lists and what it says has changed do not fit together, one of them is old";
+            return Verdict::Doubted(
+                format!("{words}: {lacking} of {} instances are missing", self.ledger.len()).into(),
+            );
+        }
         let settle = self.rules.settle;
         let what = if self.complete {
             format!("{lacking} of {} instances are not back yet", self.ledger.len())

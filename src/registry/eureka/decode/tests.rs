@@ -233,6 +233,30 @@ fn entities_are_text_and_expand_to_no_more_than_themselves() {
 }
 
 #[test]
+fn metadata_keys_that_are_no_names_in_xml_are_unescaped() {
+    for (name, key) in [
+        ("a__b", "a_b"),
+        ("a____b", "a__b"),
+        ("_-x", "$x"),
+        ("a_.0020b", "a b"),
+        ("_.0031x", "1x"),
+        ("a_.002fb", "a/b"),
+        ("a.b-c", "a.b-c"),
+        // As nobody escapes them.
+        ("a_b", "a_b"),
+        ("a_", "a_"),
+        ("a_.zzzz", "a_.zzzz"),
+        ("a_.00", "a_.00"),
+    ] {
+        let xml = format!(
+            "<applications><application><name>A</name><instance><instanceId>i</instanceId><ipAddr>10.0.0.1</ipAddr><port>80</port><metadata><{name}>v</{name}></metadata></instance></application></applications>"
+        );
+        let read = decode(xml.as_bytes()).unwrap();
+        assert_eq!(facts(&read).metadata.iter().collect::<Vec<_>>(), [(key, "v")], "{name}");
+    }
+}
+
+#[test]
 fn an_eviction_is_told_from_a_deregistration_by_the_lease() {
     let deleted = |renewed: u64, evicted: u64| {
         let read = json(&format!(

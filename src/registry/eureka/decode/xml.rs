@@ -121,8 +121,8 @@ fn put(draft: &mut Draft, field: &[String], text: String) {
     match field.as_slice() {
         ["port"] => draft.port.number = Some(text),
         ["securePort"] => draft.secure_port.number = Some(text),
-        ["metadata", key] => draft.metadata.push(((*key).to_owned(), text)),
-        ["dataCenterInfo", "metadata", key] => draft.cloud.push(((*key).to_owned(), text)),
+        ["metadata", key] => draft.metadata.push((unescaped(key), text)),
+        ["dataCenterInfo", "metadata", key] => draft.cloud.push((unescaped(key), text)),
         ["leaseInfo", key] => {
             if let Some(field) = draft.lease.text(key) {
                 *field = Some(text);
@@ -135,6 +135,28 @@ fn put(draft: &mut Draft, field: &[String], text: String) {
         }
         _ => {}
     }
+}
+
+/// A key that became an element's name: `__` stands for `_`, `_-` for `$`, and `_.` with four hex digits for what no name
+/// may hold.
+fn unescaped(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((before, after)) = rest.split_once('_') {
+        out.push_str(before);
+        let hex = after.strip_prefix('.').and_then(|a| a.get(..4));
+        let coded = hex.and_then(|h| u32::from_str_radix(h, 16).ok()).and_then(char::from_u32);
+        let (c, used) = match (after.as_bytes().first(), coded) {
+            (Some(b'_'), _) => ('_', 1),
+            (Some(b'-'), _) => ('$', 1),
+            (Some(b'.'), Some(c)) => (c, 5),
+            _ => ('_', 0),
+        };
+        out.push(c);
+        rest = after.get(used..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out
 }
 
 fn attribute(start: &BytesStart<'_>, name: &str) -> Option<String> {

@@ -206,6 +206,29 @@ fn a_delta_that_is_older_than_the_full_read_changes_nothing_and_is_not_built_upo
 }
 
 #[test]
+fn a_full_read_from_a_cache_that_is_older_than_what_is_known_takes_nothing_away() {
+    let mut state = known("UP_3_", &["A/1", "A/2", "A/3"]);
+    let old = || {
+        let mut old = Reading::new(answer("UP_1_", &["A/1"]), Some(NOW));
+        assert!(!old.refine(&answer("UP_3_", &[])));
+        old
+    };
+    let batch = doubt(&mut state, old(), at(300), "one of them is old: 2 of 3 instances are missing");
+    assert_eq!(told(&batch), ["=?A[1]"]);
+    doubt(&mut state, old(), at(659), "one of them is old");
+    // No cache is that old: the hash code itself must be wrong.
+    assert_eq!(told(&believe(&mut state, old(), at(660))), ["=A[1]"]);
+}
+
+#[test]
+fn a_server_is_as_young_as_what_its_delta_adds() {
+    let state = State::new(rules());
+    let mut empty = Reading::new(answer("", &[]), Some(NOW));
+    assert!(empty.refine(&listed("UP_1_", &[instance("A/1", "1", 5)])));
+    assert!(matches!(state.judge(&empty, at(0)), Verdict::Doubted(_)));
+}
+
+#[test]
 fn causes_are_what_the_registry_said() {
     let mut state = known("UP_3_", &["A/1", "B/2", "C/3"]);
     assert_eq!(delta(&mut state, "UP_2_", &["A/1 UP DELETED"]).0, ["-A Deregistered"]);
@@ -446,7 +469,7 @@ fn comparing_a_hundred_thousand_instances_with_the_hash_code_takes_less_than_fiv
             instance: Instance {
                 key: InstanceKey { app: app.to_lowercase().into(), id: id.into() },
                 app: app.into(),
-                status: if n % 7 == 0 { Status::Down } else { Status::Up },
+                status: if n.is_multiple_of(7) { Status::Down } else { Status::Up },
                 overridden: Status::Unknown,
                 vips: Box::default(),
                 secure_vips: Box::default(),
@@ -467,7 +490,7 @@ fn comparing_a_hundred_thousand_instances_with_the_hash_code_takes_less_than_fiv
     assert!(first.refine(&self::answer("DOWN_14286_UP_85714_", &[])));
     believe(&mut state, first, at(0));
     let delta = self::answer("DOWN_14286_UP_85715_", &["A5/1"]);
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     let (batch, in_step) = state.delta(delta, at(10));
     let took = began.elapsed();
     assert!(in_step && batch.0.len() == 1);
