@@ -49,6 +49,15 @@ pub fn files(bytes: &[u8]) {
     }
 }
 
+/// An answer of an Eureka server, through decoder, ledger and composition.
+#[cfg(feature = "eureka")]
+pub fn eureka(bytes: &[u8]) {
+    match crate::registry::eureka::fuzz::services(bytes) {
+        Ok(services) => drop(services),
+        Err(why) => assert!(!why.is_empty(), "a refusal has words"),
+    }
+}
+
 fn settings() -> Settings {
     let template = |text| Template::parse(text, &["service"]).unwrap_or_else(|e| panic!("{e}"));
     let mapping = Mapping::new(Vec::new(), template("chandler"), Protocol::Auto);
@@ -92,6 +101,12 @@ mod tests {
     #[test]
     fn what_any_file_of_the_corpus_says_is_served_only_if_istio_takes_it() {
         replay("files", files);
+    }
+
+    #[cfg(feature = "eureka")]
+    #[test]
+    fn no_answer_of_eureka_of_the_corpus_panics() {
+        replay("eureka", eureka);
     }
 
     #[test]

@@ -317,6 +317,8 @@ fn a_rule_that_says_too_little_or_nonsense_is_refused() {
         ("[§{collections: ['*']}]", &["`from` is missing", "any: peer"]),
         ("[§{from: {any: peer}}]", &["`collections` is missing"]),
         ("[{from: §{}, collections: ['*']}]", &["no condition", "any: peer"]),
+        ("[{from: {§dns: }, collections: ['*']}]", &["nothing stands after `dns`"]),
+        ("[{from: {cidr: 10.0.0.0/8, §spiffe: ~}, collections: ['*']}]", &["nothing stands after `spiffe`"]),
         ("[{from: {any: §all}, collections: ['*']}]", &["expected `peer` or `certificate`"]),
         ("[{from: {§spife: x}, collections: ['*']}]", &["did you mean `spiffe`?"]),
         ("[{from: {spiffe: §a/b}, collections: ['*']}]", &["begins with `spiffe://`"]),

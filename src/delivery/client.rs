@@ -109,7 +109,9 @@ impl Client {
                 let text = shown(&refusal.message);
                 let (peer, node) = (self.peer(), self.node.as_deref().unwrap_or_default());
                 tracing::warn!(client = self.id, peer, node, asked, %version, code = refusal.code, "refused: {text}");
-                self.watch(asked, target, |w| w.nack = Some(text));
+                let code = tonic::Code::from_i32(refusal.code);
+                let why = format!("{text} (code {}, {code:?})", refusal.code);
+                self.watch(asked, target, |w| w.nack = Some(why));
             }
             Event::Stale => {
                 tracing::debug!(client = self.id, asked, "about a response that was settled or never sent")

@@ -18,6 +18,8 @@ use crate::security::authorizer::Authorizer;
 
 /// What health knows of, beside the server as a whole.
 const SERVICES: [&str; 2] = [ads::NAME, mcp::NAME];
+/// The service that answers what health knows.
+const HEALTH: &str = "grpc.health.v1.Health";
 /// istiod up to 1.16 sends no pings, so half-open connections are ours to find; later ones ping every 30 s themselves.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// A peer that is silent for so long after a ping is gone.
@@ -68,6 +70,10 @@ pub async fn serve(listener: Listener, access: Arc<dyn Authorizer>, deps: Deps) 
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // The sink is described as well, and we dial it: it is not served.
+            .with_service_name(ads::NAME)
+            .with_service_name(mcp::NAME)
+            .with_service_name(HEALTH)
     };
     let incoming = listener.incoming().map(|connection| connection.map(Severable::new));
     let server = Server::builder()

@@ -10,6 +10,7 @@
 //! | `decode` | JSON or XML → instances or their faults (pure) |
 //! | `ledger` | all that is known, by every name (pure) |
 //! | `compose` | the instances behind a name → a service (pure) |
+//! | `reading` | one full read, and whether it is whole (pure) |
 //! | `state` | what is believed, what to ask next, what to say (pure) |
 //! | `client` | one question to one server |
 //! | `watch` | one life |
@@ -21,6 +22,7 @@ mod decode;
 pub mod fuzz;
 mod instance;
 mod ledger;
+mod reading;
 mod state;
 mod watch;
 

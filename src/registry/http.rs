@@ -11,12 +11,14 @@
 //! | module | what |
 //! | --- | --- |
 //! | `settings` | where and how, as the configuration has it |
-//! | `material` | files for TLS and secrets, read again when they change |
+//! | `material` | certificates and secrets, read again when their files change |
+//! | `files` | what stands in these |
 //! | `exchange` | one request at one address |
 //! | `error` | what may go wrong, with words |
 
 mod error;
 mod exchange;
+mod files;
 mod material;
 pub mod settings;
 
@@ -189,3 +191,6 @@ impl Client {
         if Arc::ptr_eq(&fresh, &material) { asked } else { ask(&fresh).await }
     }
 }
+
+#[cfg(test)]
+mod tests;

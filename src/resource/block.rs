@@ -18,6 +18,9 @@ pub const SPLIT_BYTES: usize = 128 << 10;
 /// About what the envelope adds to a body: type URLs, name, version, time, annotations.
 const ENVELOPE_BYTES: usize = 256;
 
+/// What each Pilot gets of a block, once one has asked; `None`: nothing.
+type Fit = [OnceLock<Option<Arc<Block>>>; Pilot::ALL.len()];
+
 /// Sorted resources, immutable. Its bytes on a wire are rendered at most once per flavour, when first needed.
 pub struct Block {
     resources: Vec<Arc<Encoded>>,
@@ -26,7 +29,7 @@ pub struct Block {
     needs: Needs,
     rendered: [OnceLock<Bytes>; Flavour::COUNT],
     /// What Pilots that do not take all of it get; empty where all of them do.
-    fit: OnceLock<Box<[OnceLock<Option<Arc<Self>>>; Pilot::ALL.len()]>>,
+    fit: OnceLock<Box<Fit>>,
 }
 
 impl Block {

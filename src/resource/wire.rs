@@ -58,7 +58,7 @@ pub fn render(resource: &Encoded, flavour: Flavour, out: &mut Vec<u8>) {
         Flavour::Delta => {
             let name = resource.id.name.as_str();
             put_header(2, string_len(version.len()) + string_len(any) + string_len(name.len()), out);
-            put_string(1, &version, out);
+            put_string(1, version, out);
             put_header(2, any, out);
             envelope.put_any(out);
             put_string(3, name, out);

@@ -65,7 +65,7 @@ pub struct WatchStatus {
     pub sent: Option<Version>,
     /// The version last acknowledged.
     pub acknowledged: Option<Version>,
-    /// What the client objected to in the version last sent.
+    /// What the client objected to in the version last sent, with its code.
     pub nack: Option<String>,
     /// When the last acknowledgement came.
     pub acknowledged_at: Option<SystemTime>,

@@ -192,7 +192,9 @@ impl Loaded {
     fn verdict(&self, peer: &Peer) -> Option<Verdict<'_>> {
         match self {
             Self::Grant { from, collections } => {
-                from.iter().all(|test| test.holds(peer)).then_some(Verdict::May(collections))
+                // A rule about nobody in particular is no rule about everybody.
+                let known = !from.is_empty() && from.iter().all(|test| test.holds(peer));
+                known.then_some(Verdict::May(collections))
             }
             // A list that nobody has read could have refused anybody.
             Self::AccessList(kept) => match kept.get() {

@@ -122,7 +122,7 @@ impl Bench {
             let said = tokio::time::timeout_at(deadline, life.said.recv()).await;
             match said.unwrap_or_else(|_| panic!("waited for {what}; {}", self.shown())) {
                 Some(delivery) => self.apply(delivery.batch),
-                None => panic!("the life ended before {what}; {}: {:?}", self.shown(), self.end().await),
+                None => panic!("the life ended before {what}: {:?}; {}", self.end().await, self.shown()),
             }
         }
     }
@@ -139,25 +139,21 @@ impl Bench {
         tokio::time::timeout(SOON, drained).await.expect("the life ends")
     }
 
-    /// Lives until everything was read again, however many lives that takes.
-    pub(crate) async fn read_again(&mut self) {
-        let before = (self.resets, self.doubt.take());
+    /// The same over however many lives it takes.
+    pub(crate) async fn follow(&mut self, what: &str, so: impl Fn(&Self) -> bool) {
         let deadline = tokio::time::Instant::now() + SOON;
-        while (self.resets, &self.doubt) == (before.0, &None) {
-            assert!(tokio::time::Instant::now() < deadline, "nothing is read; {}", self.shown());
-            let life = match &mut self.life {
-                Some(life) => life,
-                None => {
-                    self.live();
-                    continue;
-                }
+        while !so(self) {
+            let Some(life) = &mut self.life else {
+                self.live();
+                continue;
             };
-            match tokio::time::timeout_at(deadline, life.said.recv()).await.expect("something is said") {
+            let said = tokio::time::timeout_at(deadline, life.said.recv()).await;
+            match said.unwrap_or_else(|_| panic!("waited for {what}; {}", self.shown())) {
                 Some(delivery) => self.apply(delivery.batch),
-                // A pause as the supervisor makes one, without its growth.
                 None => {
                     self.life = None;
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    // A pause as the supervisor makes one.
+                    tokio::time::sleep(Duration::from_millis(200)).await;
                 }
             }
         }
@@ -209,9 +205,10 @@ impl Bench {
 
     pub(crate) fn shown(&self) -> String {
         let names: Vec<_> = self.world.keys().take(20).collect();
-        let (steps, doubt, problem) = (&self.steps, &self.doubt, self.problem());
+        let (doubt, problem) = (&self.doubt, self.problem());
+        let steps: Vec<_> = self.steps.iter().rev().take(10).collect();
         format!(
-            "{} items, of which {names:?}; steps {steps:?}; doubt {doubt:?}; problem {problem:?}",
+            "{} items, of which {names:?}; last steps {steps:?}; doubt {doubt:?}; problem {problem:?}",
             self.world.len()
         )
     }

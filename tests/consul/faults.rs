@@ -165,10 +165,9 @@ async fn a_server_that_never_waits_is_not_asked_in_a_tight_loop_and_never_from_i
     let times = Times::default();
     let seen = Arc::clone(&times);
     let fake = but(move |request| {
-        let index = request.path.contains("index=").then_some(())?;
+        request.path.contains("index=").then_some(())?;
         let path = request.path.split('?').next().unwrap().to_owned();
         seen.lock().unwrap().entry(path.clone()).or_default().push(Instant::now());
-        assert_eq!(index, ());
         // It counts from 0, which no client may repeat.
         Some(match path.as_str() {
             "/v1/catalog/services" => at(0, &json!({"consul": [], "db": [], "web": []})),
@@ -176,8 +175,6 @@ async fn a_server_that_never_waits_is_not_asked_in_a_tight_loop_and_never_from_i
         })
     })
     .await;
-    let first = but(|r| r.path.starts_with("/v1/catalog").then(|| at(0, &json!({"consul": []})))).await;
-    drop(first);
     let mut lists = settings(&url(&fake));
     lists.strategy = Strategy::Each;
     let bench = Bench::read(lists).await;
@@ -312,4 +309,53 @@ async fn another_address_is_asked_in_the_same_round() {
         assert_eq!((bench.world.len(), bad.requests().is_empty()), (3, false));
         bench.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_datacenter_out_of_reach_costs_the_others_nothing_and_is_named() {
+    let well = Arc::new(Mutex::new(false));
+    let answers = Arc::clone(&well);
+    let fake = but(move |request| {
+        let lost = request.path.contains("dc=dc2") && !*answers.lock().unwrap();
+        lost.then(|| Say::status("500 Internal Server Error", "No path to datacenter"))
+    })
+    .await;
+    let mut two = settings(&url(&fake));
+    two.datacenters = vec!["dc1".into(), "dc2".into()];
+    let mut bench = Bench::read(two).await;
+    assert!(bench.world.keys().eq(["consul", "db", "web"]), "{}", bench.shown());
+    let complaint = async || bench.problem().contains("No path to datacenter").then_some(());
+    crate::support::eventually("a complaint", crate::support::PATIENCE, complaint).await;
+    *well.lock().unwrap() = true;
+    bench.until("the other datacenter", |b| b.world.contains_key("dc2/web")).await;
+    assert_eq!((bench.world.len(), bench.resets), (6, 2));
+    let at = bench.service("dc2/web").unwrap().variables.get("at");
+    assert_eq!((at, bench.service("web").unwrap().variables.get("at")), (Some("dc2"), None));
+    let cured = async || bench.problem().is_empty().then_some(());
+    crate::support::eventually("no complaint", crate::support::PATIENCE, cured).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_peer_exports_is_read_of_the_peer() {
+    let fake = but(|request| {
+        if request.path == "/v1/peering/east" {
+            return Some(Say::json(
+                json!({"Name": "east", "StreamStatus": {"ImportedServices": ["api"]}}).to_string(),
+            ));
+        }
+        let foreign = request.path.starts_with("/v1/health/service/api");
+        (foreign && !request.path.contains("index=")).then(|| {
+            assert!(request.path.contains("peer=east"));
+            at(3, &instance("api", 9090))
+        })
+    })
+    .await;
+    let mut with_peer = settings(&url(&fake));
+    with_peer.peers = vec!["east".into()];
+    let mut bench = Bench::read(with_peer).await;
+    bench.until("both scopes", |b| b.resets == 2).await;
+    let api = bench.service("peer/east/api").unwrap();
+    assert_eq!((&*api.name, api.variables.get("at"), api.endpoints.len()), ("api", Some("east.peer"), 1));
+    bench.stop().await;
 }

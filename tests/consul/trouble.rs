@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, settings, tls, token, token_file};
-use crate::needs;
 use crate::support::{Consul, consul_leader};
+use crate::{needs, settled};
 
 const MASTER: &str = "6a1253d2-1785-24fd-91c2-f8e78c745511";
 
@@ -21,6 +21,7 @@ async fn denying() -> Consul {
     let consul = Consul::build().config(&acl).token(MASTER).start().await;
     consul.register(&json!({"Name": "web", "Port": 80})).await;
     consul.register(&json!({"Name": "db", "Port": 80})).await;
+    settled(&consul, &["db", "web"]).await;
     consul
 }
 
@@ -86,12 +87,9 @@ async fn rights_that_are_lost_while_running_are_a_doubtful_read_and_come_back() 
     };
     for rules in [WEB, NO_NODES] {
         change(rules).await;
-        // Queries that wait already are answered with the rights they were asked with; the next ones are not. They
-        // are answered when something changes, or after a minute.
-        let had = bench.endpoints("web").len();
-        consul.register(&json!({"Name": "web", "ID": format!("{had}-a"), "Port": 81})).await;
-        bench.until("one answer", |b| b.endpoints("web").len() > had || b.doubt.is_some()).await;
-        consul.register(&json!({"Name": "web", "ID": format!("{had}-b"), "Port": 81})).await;
+        // Who waits already is answered with the rights he had, here because something changes; the next to wait is not.
+        let more = bench.endpoints("web").len();
+        consul.register(&json!({"Name": "web", "ID": format!("web-{more}"), "Port": 81})).await;
         bench.until("the doubt", |b| b.doubt.is_some()).await;
         assert!(bench.doubt.as_ref().unwrap().contains("want of rights"), "{:?}", bench.doubt);
         assert!(bench.problem().contains("node:read"), "{}", bench.problem());
@@ -144,12 +142,14 @@ async fn an_agent_that_restarts_empty_takes_nothing_away() {
     for name in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
         consul.register(&json!({"Name": name, "Port": 80, "Address": "10.0.0.1"})).await;
     }
+    settled(&consul, &["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]).await;
     let mut bench = Bench::read(settings(&at(&consul))).await;
     assert_eq!(bench.world.len(), 11);
     consul.kill().await;
     assert!(bench.end().await.is_err(), "it ends with the connection");
     consul.start_again().await;
-    bench.read_again().await;
+    settled(&consul, &[]).await;
+    bench.follow("another read", |b| b.resets > 1 || b.doubt.is_some()).await;
     let doubt = bench.doubt.clone().expect("a restart that lost everything is not believed");
     assert!(doubt.contains("went back") && doubt.contains("a, b, c and 7 more"), "{doubt}");
     assert_eq!(bench.world.len(), 11);
@@ -181,10 +181,8 @@ async fn a_leader_that_dies_costs_nothing_and_its_successor_is_heard() {
     servers[leader].kill().await;
     let next = consul_leader(&mut servers).await;
     servers[next].register_in_catalog(&far(81)).await;
-    while !bench.endpoints("web")[0].ends_with("One(81)") {
-        bench.read_again().await;
-        assert_eq!((bench.endpoints("web").len(), &bench.doubt), (1, &None));
-    }
+    bench.follow("what the successor says", |b| b.endpoints("web")[0].ends_with("One(81)")).await;
+    assert_eq!((bench.endpoints("web").len(), &bench.doubt), (1, &None));
     bench.stop().await;
 }
 
@@ -192,13 +190,14 @@ async fn a_leader_that_dies_costs_nothing_and_its_successor_is_heard() {
 async fn an_address_that_nobody_answers_costs_one_attempt_and_no_more() {
     needs!(Consul);
     let consul = Consul::start().await;
+    settled(&consul, &[]).await;
     let nobody = format!("http://{}", crate::support::free_address());
     let mut both = settings(&[nobody.clone(), at(&consul)[0].clone()]);
     both.http.limits.connect = Duration::from_secs(2);
     let bench = Bench::read(both).await;
     assert_eq!(bench.world.len(), 1);
     bench.stop().await;
-    let mut bench = Bench::new(settings(&[nobody.clone()]));
+    let mut bench = Bench::new(settings(std::slice::from_ref(&nobody)));
     bench.live();
     let why = bench.end().await.unwrap_err().to_string();
     assert!(why.contains(&nobody) && why.contains("check the address"), "{why}");

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use chandler::model::endpoint::EndpointPorts;
 use chandler::registry::eureka::{ExpiredLeases, Format};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, settings};
-use crate::support::{Ask, Eureka, PATIENCE, eventually, instance};
+use crate::support::{Ask, Eureka, PATIENCE, Spring, eventually, instance};
 
 fn url(eureka: &Eureka) -> String {
     format!("http://{}/eureka", eureka.address())
@@ -264,4 +265,35 @@ async fn five_thousand_applications_are_read_and_one_change_is_one_service() {
     bench.until("the change", |b| b.known["APP0042"].endpoints.len() == 2).await;
     assert_eq!(bench.told[told..], ["+APP0042[10.0.0.5:app0042:8080,10.0.0.6:app0042:8080]"]);
     assert_eq!(bench.problem(), None);
+}
+
+#[tokio::test]
+async fn what_a_spring_application_registers_is_served_until_it_says_good_bye() {
+    needs!(Eureka, Spring);
+    let eureka = Eureka::start().await;
+    let mut spring = Spring::build("order_service")
+        .property("eureka.instance.metadata-map.version", "v7")
+        .property("eureka.instance.metadata-map.zone", "z1")
+        .property("eureka.instance.lease-renewal-interval-in-seconds", "1")
+        .start(&eureka)
+        .await;
+    let mut settings = settings(&[url(&eureka)]);
+    settings.rules.names.vip = true;
+    settings.rules.shape.region = Some("eu".into());
+    let mut bench = Bench::start(settings);
+    // Its virtual address is its name as it writes it: one service, not two.
+    bench.holds(&[&format!("ORDER_SERVICE[{}]", spring.id())]).await;
+    let endpoint = bench.known["ORDER_SERVICE"].endpoints[0].clone();
+    assert_eq!(endpoint.address.to_string(), spring.address().ip().to_string());
+    assert_eq!(
+        endpoint.ports,
+        EndpointPorts::One(spring.address().port()),
+        "its secure port is set and not enabled"
+    );
+    assert_eq!(endpoint.locality.as_deref(), Some("eu/z1"));
+    assert_eq!(endpoint.labels.get("version"), Some("v7"));
+    spring.stop().await;
+    bench.holds(&[]).await;
+    let last = bench.told.last().unwrap();
+    assert_eq!(last, "-ORDER_SERVICE deregistered", "{:#?}", bench.told);
 }

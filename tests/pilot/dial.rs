@@ -1,6 +1,6 @@
 //! We dial: the reference sink server is told what a Pilot that dials us would be told.
 
-use crate::support::{Chandler, RefSink, SINK_ENTRIES, free_address};
+use crate::support::{Certificates, Chandler, RefSink, SINK_ENTRIES, free_address};
 use crate::view::{hundred, served, service};
 
 #[tokio::test]
@@ -23,6 +23,22 @@ async fn reference_sink_server_is_told_everything() {
     }
 }
 
+#[tokio::test]
+async fn sink_server_is_dialled_over_mutual_tls() {
+    needs!(RefSink);
+    let certificates = Certificates::create();
+    let path = |name: &str| certificates.argument(name);
+    let (ca, certificate, key) = (path("ca.pem"), path("server.pem"), path("server.key"));
+    let (mut sink, address) = RefSink::listen(&["-ca", &ca, "-cert", &certificate, "-key", &key]).await;
+    let tls = format!("caFile: {ca}, certFile: {}, keyFile: {}", path("client.pem"), path("client.key"));
+    let _chandler = Chandler::build()
+        .server(&format!("mcp: {{dial: [{{address: '{address}', tls: {{{tls}}}}}]}}"))
+        .service_file("hundred.yaml", &hundred())
+        .start()
+        .await;
+    assert_eq!(sink.update(SINK_ENTRIES).await["held"], 100);
+}
+
 /// Whichever of the two starts last, and whichever is restarted.
 #[tokio::test]
 async fn sink_server_that_comes_late_or_again_is_dialled() {
@@ -37,6 +53,7 @@ async fn sink_server_that_comes_late_or_again_is_dialled() {
         let mut sink = RefSink::listen_at(address, &[]).await;
         assert_eq!(sink.update(SINK_ENTRIES).await["held"], 100);
         assert_eq!(sink.report().await["counts"]["faults"], 0);
+        sink.lines().stop().await;
     }
     assert_eq!(served(&chandler).await.as_object().expect("by name").len(), 100);
 }

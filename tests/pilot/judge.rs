@@ -129,6 +129,29 @@ async fn client_that_was_cut_off_at_random_ends_up_with_what_is_served() {
     }
 }
 
+/// Nothing of it is lost on the operator, and the refused version is not sent again.
+#[tokio::test]
+async fn refusal_is_shown_with_its_code_and_words_until_something_changes() {
+    needs!(RefSink);
+    let chandler = Chandler::start("", &[("web.yaml", &web(&["{address: 10.0.0.1}"]))]).await;
+    let mut sink = RefSink::pull(chandler.grpc, &["-nack", "1"]);
+    let refused = sink.update(SINK_ENTRIES).await;
+    assert_eq!((&refused["outcome"], &refused["held"]), (&json!("nack"), &json!(0)));
+    let shown = eventually("the refusal in the API", PATIENCE, async || {
+        let clients = chandler.api("/api/v1/clients").await;
+        let watches = clients[0]["watches"].as_array()?;
+        watches.iter().find(|one| one["asked"] == SINK_ENTRIES && one["state"] == "NACK").cloned()
+    })
+    .await;
+    assert_eq!(shown["nack"], "refused at random (code 3, InvalidArgument)");
+    sink.tell("nack 0").await;
+    chandler.write_services("web.yaml", &web(&["{address: 10.0.0.2}"]));
+    let next = sink.update(SINK_ENTRIES).await;
+    assert_eq!((&next["outcome"], &next["held"]), (&json!("ack"), &json!(1)));
+    assert_ne!(next["version"], refused["version"]);
+    assert_eq!(sink.report().await["counts"]["faults"], 0);
+}
+
 /// One response waits for its answer; of what came meanwhile only the newest is sent.
 #[tokio::test]
 async fn snapshots_behind_an_unanswered_one_become_one() {

@@ -43,6 +43,7 @@ macro_rules! every_release {
 mod change;
 mod dial;
 mod judge;
+mod oversize;
 mod restart;
 mod start;
 mod view;

@@ -9,7 +9,9 @@ every_release!(
     pilot_gets_ready_where_there_is_nothing,
     pilot_has_what_was_published,
     pilot_has_it_over_mutual_tls,
-    pilot_without_a_certificate_gets_nothing,
+    pilot_with_a_foreign_certificate_gets_nothing,
+    pilot_that_may_not_come_is_not_let_spin,
+    pilot_that_speaks_plaintext_to_tls_gets_nothing,
 );
 
 async fn pilot_gets_ready_where_there_is_nothing(release: Release) {
@@ -62,7 +64,7 @@ async fn check(pilot: Pilot) {
 }
 
 /// It is told nothing and stays as it is: never ready, and never served emptiness.
-async fn pilot_without_a_certificate_gets_nothing(release: Release) {
+async fn pilot_with_a_foreign_certificate_gets_nothing(release: Release) {
     let certificates = Certificates::create();
     let chandler = Chandler::build()
         .listener(&certificates.listener())
@@ -73,16 +75,45 @@ async fn pilot_without_a_certificate_gets_nothing(release: Release) {
     let foreign = Certificates::create();
     (stranger.certificate, stranger.key) = (foreign.path("client.pem"), foreign.path("client.key"));
     let pilot = Pilot::build(release, chandler.grpc).mutual_tls(&stranger).start_unready();
-    eventually("it to have been turned away more than once", PATIENCE, async || {
-        let metrics = chandler.telemetry("/metrics").await.body;
-        let refused =
-            metrics.lines().filter(|line| line.starts_with("chandler_tls_handshake_failures_total"));
-        let count: f64 = refused.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum();
-        (count >= 2.0).then_some(())
-    })
-    .await;
+    turned_away(&chandler, "chandler_tls_handshake_failures_total", 2.0).await;
     assert!(!pilot.is_ready().await);
     // The right one is not kept waiting by it.
     let right = Pilot::build(release, chandler.grpc).mutual_tls(&certificates.client()).start().await;
     assert_eq!(right.hosts().await.len(), 100);
+}
+
+/// Waits until a counter of Chandler's is so high, over all its labels.
+async fn turned_away(chandler: &Chandler, counter: &str, times: f64) {
+    eventually(&format!("{counter} to reach {times}"), PATIENCE, async || {
+        let metrics = chandler.telemetry("/metrics").await.body;
+        let counted = metrics.lines().filter(|line| line.starts_with(counter));
+        let sum: f64 = counted.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum();
+        (sum >= times).then_some(())
+    })
+    .await;
+}
+
+/// From 1.6 on it comes back at once, for ever: thousands of streams a second, were they ended at once.
+async fn pilot_that_may_not_come_is_not_let_spin(release: Release) {
+    let certificates = Certificates::create();
+    let nobody = certificates.listener().replace("sa/istio-pilot", "sa/somebody-else");
+    let chandler = Chandler::build().listener(&nobody).service_file("many.yaml", &hundred()).start().await;
+    let pilot = Pilot::build(release, chandler.grpc).mutual_tls(&certificates.client()).start_unready();
+    turned_away(&chandler, "chandler_streams_refused_total", 1.0).await;
+    let since = tokio::time::Instant::now();
+    turned_away(&chandler, "chandler_streams_refused_total", 5.0).await;
+    assert!(since.elapsed() > std::time::Duration::from_secs(3), "four streams within {:?}", since.elapsed());
+    assert!(!pilot.is_ready().await);
+}
+
+async fn pilot_that_speaks_plaintext_to_tls_gets_nothing(release: Release) {
+    let certificates = Certificates::create();
+    let chandler = Chandler::build()
+        .listener(&certificates.listener())
+        .service_file("many.yaml", &hundred())
+        .start()
+        .await;
+    let pilot = Pilot::build(release, chandler.grpc).start_unready();
+    turned_away(&chandler, "chandler_tls_handshake_failures_total", 2.0).await;
+    assert!(!pilot.is_ready().await);
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 /// Passes connections on. Dropping it ends them all.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct Switch {
     address: SocketAddr,
     to: watch::Sender<SocketAddr>,
     passed: Arc<Mutex<usize>>,
-    task: JoinHandle<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Switch {
@@ -23,8 +23,9 @@ impl Switch {
         let address = listener.local_addr().expect("its address");
         let (to, target) = watch::channel(first);
         let passed = Arc::new(Mutex::new(0));
-        let task = tokio::spawn(accept(listener, target, Arc::clone(&passed)));
-        Self { address, to, passed, task }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(listener, target, Arc::clone(&passed)));
+        Self { address, to, passed, _tasks: tasks }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -42,14 +43,8 @@ impl Switch {
     }
 }
 
-impl Drop for Switch {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 async fn accept(listener: TcpListener, target: watch::Receiver<SocketAddr>, passed: Arc<Mutex<usize>>) {
-    let mut connections = tokio::task::JoinSet::new();
+    let mut connections = JoinSet::new();
     while let Ok((mut client, _)) = listener.accept().await {
         let (mut target, passed) = (target.clone(), Arc::clone(&passed));
         connections.spawn(async move {

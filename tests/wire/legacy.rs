@@ -290,7 +290,7 @@ async fn who_cannot_receive_so_much_is_not_sent_it_ever_faster() {
         assert_eq!(rig.metric("chandler_pushes_total{wire=\"mcp\",collection=\"serviceentries\"}"), n + 1);
     }
     let mut stream = rig.legacy().await;
-    let before = std::time::Instant::now();
+    let before = tokio::time::Instant::now();
     stream.send(asks(ENTRIES)).await;
     stream.send(asks(QUOTAS)).await;
     assert_eq!(stream.next().await.collection, QUOTAS, "what is small goes at once");

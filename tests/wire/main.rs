@@ -42,6 +42,8 @@ const OLD_SE: &str = "networking.istio.io/v1alpha3/ServiceEntry";
 const OLD_VS: &str = "networking.istio.io/v1alpha3/VirtualService";
 const SIDECAR: &str = "networking.istio.io/v1/Sidecar";
 const MESH_CONFIG: &str = "core/v1alpha1/MeshConfig";
+const ADS: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
+const SOURCE: &str = "istio.mcp.v1alpha1.ResourceSource";
 /// Longer than anything takes; a test that waits for it has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -375,11 +377,15 @@ async fn garbage_is_refused_and_hurts_nobody_else() {
         (Bytes::from(vec![0; 17 << 20]), Code::OutOfRange),
     ] {
         for method in ["StreamAggregatedResources", "DeltaAggregatedResources"] {
-            let status = raw(&rig, method, message.clone()).await;
+            let status = raw(&rig, ADS, method, message.clone()).await;
             assert_eq!(status.code(), code, "{status}");
         }
+        let status = raw(&rig, SOURCE, "EstablishResourceStream", message).await;
+        assert_eq!(status.code(), code, "{status}");
     }
-    assert_eq!(raw(&rig, "NoSuchMethod", Bytes::new()).await.code(), Code::Unimplemented);
+    for service in [ADS, SOURCE] {
+        assert_eq!(raw(&rig, service, "NoSuchMethod", Bytes::new()).await.code(), Code::Unimplemented);
+    }
     // Below gRPC.
     let mut socket = tokio::net::TcpStream::connect(rig.address).await.unwrap();
     tokio::io::AsyncWriteExt::write_all(&mut socket, b"GET / HTTP/1.1\r\n\r\nPRI * \0\0\xff").await.unwrap();
@@ -391,10 +397,10 @@ async fn garbage_is_refused_and_hurts_nobody_else() {
 }
 
 /// Sends `message` as it is and returns what the stream ends with.
-async fn raw(rig: &Rig, method: &str, message: Bytes) -> tonic::Status {
+async fn raw(rig: &Rig, service: &str, method: &str, message: Bytes) -> tonic::Status {
     let mut grpc = tonic::client::Grpc::new(rig.channel().await);
     grpc.ready().await.unwrap();
-    let path = format!("/envoy.service.discovery.v3.AggregatedDiscoveryService/{method}");
+    let path = format!("/{service}/{method}");
     let request = tonic::Request::new(tokio_stream::once(message));
     let response = match grpc.streaming(request, path.parse().unwrap(), RawCodec).await {
         Ok(response) => response,
@@ -667,8 +673,10 @@ async fn reflection_knows_the_service() {
     let answer = response.into_inner().message().await.unwrap().unwrap().message_response;
     let Some(MessageResponse::ListServicesResponse(list)) = answer else { panic!("{answer:?}") };
     let names: Vec<_> = list.service.iter().map(|s| &*s.name).collect();
-    assert!(names.contains(&"envoy.service.discovery.v3.AggregatedDiscoveryService"), "{names:?}");
-    assert!(names.contains(&"grpc.health.v1.Health"), "{names:?}");
+    for served in [ADS, SOURCE, "grpc.health.v1.Health"] {
+        assert!(names.contains(&served), "{names:?}");
+    }
+    assert!(!names.iter().any(|n| n.ends_with("ResourceSink")), "we dial that one: {names:?}");
 }
 
 #[tokio::test]

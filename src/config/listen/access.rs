@@ -36,6 +36,7 @@ pub(super) fn read(f: &mut Fields<'_, '_>, entry: &Entry, base: &Path) -> Access
 fn rule(mut f: Fields<'_, '_>, base: &Path) -> Option<Rule> {
     let list = f.get("accessListFile", |node| path(node, base));
     let from = f.entry("from").map(|entry| entry.at);
+    complete(&mut f);
     let conditions = conditions(f.section("from"), base);
     let named = f.entry("collections").map(|entry| entry.at);
     if f.is_void() {
@@ -57,6 +58,15 @@ fn rule(mut f: Fields<'_, '_>, base: &Path) -> Option<Rule> {
     }
     let collections = f.need("collections", collections)?;
     Some(Rule::Grant { from: conditions, collections })
+}
+
+/// Elsewhere a key with nothing after it is as good as none; here that would let in more than was meant.
+fn complete(f: &mut Fields<'_, '_>) {
+    let written = f.take("from").and_then(Node::map).map(|map| map.entries()).unwrap_or_default();
+    for entry in written.iter().filter(|entry| entry.value.is_null()) {
+        let words = format!("nothing stands after `{}`: write what it must be, or take it out", entry.key);
+        f.findings().push(Fault::new(entry.at, words));
+    }
 }
 
 fn nothing_said(node: &Node) -> Result<(), Fault> {

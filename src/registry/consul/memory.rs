@@ -39,6 +39,9 @@ struct Back {
     since: Instant,
 }
 
+/// What was read, with the state that each answer showed.
+pub(super) type Reads = BTreeMap<Arc<str>, (Read, Option<Index>)>;
+
 /// A complete read of a scope.
 #[derive(Debug)]
 pub(super) struct Round<'a> {
@@ -51,12 +54,12 @@ pub(super) struct Round<'a> {
     /// Consul's own servers are registered here, whatever else is.
     pub(super) is_home: bool,
     /// All services that were read.
-    pub(super) reads: &'a BTreeMap<Arc<str>, Read>,
+    pub(super) reads: &'a Reads,
 }
 
 impl Round<'_> {
     fn is_empty(&self) -> bool {
-        self.reads.values().all(|r| r.instances.is_empty())
+        self.reads.values().all(|(read, _)| read.instances.is_empty())
     }
 }
 
@@ -93,8 +96,9 @@ impl Memory {
         }
         self.back = None;
         self.had_all_rights |= !round.filtered;
-        let registered = round.reads.iter().filter(|(_, read)| !read.instances.is_empty());
-        self.believed = registered.map(|(n, r)| (Arc::clone(n), Arc::clone(&r.instances))).collect();
+        let registered = round.reads.iter().filter(|(_, (read, _))| !read.instances.is_empty());
+        self.believed =
+            registered.map(|(n, (read, _))| (Arc::clone(n), Arc::clone(&read.instances))).collect();
         Trust::Complete
     }
 
@@ -135,7 +139,7 @@ impl Memory {
     /// Services of which an instance is missing.
     fn missing<'a>(&'a self, round: &'a Round<'_>) -> impl Iterator<Item = &'a Arc<str>> {
         let lacks = |name: &Arc<str>, had: &Arc<[Arc<str>]>| match round.reads.get(name) {
-            Some(read) => had.iter().any(|id| !read.has(id)),
+            Some((read, _)) => had.iter().any(|id| !read.has(id)),
             None => true,
         };
         self.believed.iter().filter(move |(name, had)| lacks(name, had)).map(|(name, _)| name)
@@ -146,13 +150,13 @@ impl Memory {
 mod tests {
     use super::*;
 
-    fn reads(of: &[(&str, &[&str])]) -> BTreeMap<Arc<str>, Read> {
+    fn reads(of: &[(&str, &[&str])]) -> Reads {
         let read =
             |ids: &[&str]| Read { instances: ids.iter().map(|i| Arc::from(*i)).collect(), ..Read::default() };
-        of.iter().map(|(name, ids)| (Arc::from(*name), read(ids))).collect()
+        of.iter().map(|(name, ids)| (Arc::from(*name), (read(ids), None))).collect()
     }
 
-    fn round(index: u64, reads: &BTreeMap<Arc<str>, Read>) -> Round<'_> {
+    fn round(index: u64, reads: &Reads) -> Round<'_> {
         Round {
             index: Some(Index::new(index)),
             filtered: false,
@@ -180,7 +184,7 @@ mod tests {
         // The next one counts from where the last one was, and is still short of an instance.
         let half = reads(&[("consul", &["n/consul"]), ("web", &["n/web-2"])]);
         assert!(matches!(memory.weigh(&round(14, &half), now), Trust::Doubtful(_)));
-        assert!(memory.misses("web", &half["web"]) && !memory.misses("new", &half["web"]));
+        assert!(memory.misses("web", &half["web"].0) && !memory.misses("new", &half["web"].0));
         assert_eq!(memory.weigh(&round(15, &all), now), Trust::Complete);
         assert_eq!(memory.weigh(&round(16, &empty), now), Trust::Complete, "this is no restart");
     }

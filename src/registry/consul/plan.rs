@@ -11,8 +11,9 @@ use crate::registry::consul::settings::Strategy;
 pub(super) const GAP: Duration = Duration::from_millis(50);
 /// The list of a large catalogue is not transferred more often than this.
 const LONGEST_LIST_GAP: Duration = Duration::from_secs(1);
-/// How long the list may stay silent: its answer proves that there is a leader.
-pub(super) const LIST_WAIT: Duration = Duration::from_secs(60);
+/// How long the list may stay silent. Its answer proves that there is a leader; and lost rights, which wake nobody, show in
+/// the second one at the latest.
+pub(super) const LIST_WAIT: Duration = Duration::from_secs(30);
 /// How long a service may: Consul's own default.
 pub(super) const SERVICE_WAIT: Duration = Duration::from_secs(300);
 /// Peers' lists have no index to wait for.

@@ -16,7 +16,7 @@ use crate::registry::RegistryError;
 use crate::registry::consul::Shared;
 use crate::registry::consul::client::{Ask, Index, Page, READS};
 use crate::registry::consul::decode::{self, Failing, List, Read};
-use crate::registry::consul::memory::{Memory, Round};
+use crate::registry::consul::memory::{Memory, Reads, Round};
 use crate::registry::consul::place::Place;
 use crate::registry::consul::plan::{self, Mode};
 use crate::registry::consul::session::Session;
@@ -48,7 +48,7 @@ pub(super) struct Complete {
     /// Of the list; absent for peers.
     pub(super) index: Option<Index>,
     /// Every service of the list, with the state that its answer showed.
-    pub(super) reads: BTreeMap<Arc<str>, (Read, Option<Index>)>,
+    pub(super) reads: Reads,
     pub(super) defaults: Defaults,
     /// Failing checks as they were before the services were read; empty if nobody will watch them.
     pub(super) states: States,
@@ -150,13 +150,12 @@ impl ScopeWatch {
 
     /// Why a complete read should not be believed.
     fn weigh(&self, complete: &Complete, blind: bool) -> Option<Arc<str>> {
-        let reads = complete.reads.iter().map(|(name, (read, _))| (Arc::clone(name), read.clone())).collect();
         let round = Round {
             index: complete.index,
             filtered: complete.filtered,
             anonymous_is_blind: blind,
             is_home: self.place.is_home(),
-            reads: &reads,
+            reads: &complete.reads,
         };
         match self.memory()?.weigh(&round, Instant::now()) {
             Trust::Doubtful(why) => Some(why),

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::compose::Shape;
 use super::decode::decode;
 use super::ledger::Names;
-use super::state::{Reading, Rules, State, Verdict};
+use super::reading::Reading;
+use super::state::{Rules, State, Verdict};
 use crate::model::change::{Change, Item};
 use crate::model::time::Moment;
 

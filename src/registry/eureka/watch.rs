@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Delta, Servers};
-use super::state::{Plan, Reading, State, Verdict};
+use super::reading::Reading;
+use super::state::{Plan, State, Verdict};
 use crate::model::change::Batch;
 use crate::model::service::RegistryName;
 use crate::model::time::Moment;

@@ -1,6 +1,5 @@
 //! Why a registry did not answer as it should; every text names the address and says what to do. Never holds a secret.
 
-use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -37,6 +36,9 @@ pub enum HttpFault {
         /// For how long.
         after: Duration,
     },
+    /// It spoke before it was asked, which a server does to who has too many connections.
+    #[error("the server refuses further connections: allow it fewer in `connections`, or more at the server")]
+    Refused,
     /// An answer that is no success.
     #[error("{status}{}{}", said(.text), advice(*.status))]
     Status {
@@ -84,6 +86,12 @@ impl HttpError {
         matches!(self.status(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
     }
 
+    /// Whether the server has had enough of us.
+    #[must_use]
+    pub fn is_too_much(&self) -> bool {
+        self.fault == HttpFault::Refused || self.status() == Some(StatusCode::TOO_MANY_REQUESTS)
+    }
+
     /// What the server said along with its status.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -98,7 +106,7 @@ impl HttpFault {
     /// Whether another server of the same cluster may well answer.
     pub(super) fn is_servers_own(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Tls(_) | Self::Slow { .. } | Self::Truncated(_) => true,
+            Self::Connect(_) | Self::Refused | Self::Tls(_) | Self::Slow { .. } | Self::Truncated(_) => true,
             Self::Html(_) | Self::Redirect(_) | Self::Unreadable(_) => true,
             Self::Status { status, .. } => {
                 status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
@@ -116,9 +124,8 @@ pub(super) fn quoted(body: &[u8]) -> String {
     line
 }
 
-fn said(text: &str) -> impl fmt::Display + '_ {
-    let text = if text.is_empty() { String::new() } else { format!(" ({text})") };
-    text
+fn said(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(" ({text})") }
 }
 
 fn advice(status: StatusCode) -> &'static str {

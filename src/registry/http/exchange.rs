@@ -163,6 +163,9 @@ fn fault(error: &reqwest::Error, limits: &Limits) -> HttpFault {
     if why.starts_with("received fatal alert: ") {
         return HttpFault::Tls(alert_words(&why));
     }
+    if why == "received unexpected message from connection" {
+        return HttpFault::Refused;
+    }
     match () {
         () if error.is_timeout() => HttpFault::Slow { what: "connecting", after: limits.connect },
         () if error.is_connect() => HttpFault::Connect(why),

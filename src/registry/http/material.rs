@@ -10,27 +10,26 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, header};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::time::Instant;
 
 use super::error::HttpFault;
-use super::settings::{Address, Credentials, IdentityFiles, Limits, Secret, Settings, TlsFiles};
+use super::files::{Files, chain_and_key, read, roots};
+use super::settings::{Address, Credentials, Limits, Secret, Settings, TlsFiles};
 
 /// Whoever changes a file waits this long at most until it is used; a look costs a few small reads.
 const LOOK: Duration = Duration::from_secs(5);
-/// Larger than any chain of certificates.
-const LARGEST: u64 = 1 << 20;
 /// A dead connection under a long poll is noticed after about twice this.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Connections that nobody uses at the moment count at the server like any other.
+const MOST_IDLE: usize = 32;
 /// Connections that nobody uses: Consul and Eureka close theirs later than this.
 const IDLE: Duration = Duration::from_secs(45);
 
 /// What the files say, ready for use.
 pub(super) struct Material {
     tls: Arc<ClientConfig>,
-    auth: Option<(HeaderName, HeaderValue)>,
+    auth: Option<Header>,
     secrets: Vec<String>,
     connect: Duration,
     identity: bool,
@@ -39,8 +38,8 @@ pub(super) struct Material {
     lanes: Mutex<BTreeMap<u16, reqwest::Client>>,
 }
 
-/// Contents by path.
-type Files = BTreeMap<PathBuf, Vec<u8>>;
+/// A header as it goes out.
+type Header = (HeaderName, HeaderValue);
 
 impl std::fmt::Debug for Material {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -150,8 +149,8 @@ impl Recipe {
         Ok(Arc::new(Material { tls, auth, secrets, connect, identity, files, lanes: Mutex::default() }))
     }
 
-    #[allow(clippy::type_complexity)] // a header and what is secret in it
-    fn auth(&self, files: &Files) -> Result<(Option<(HeaderName, HeaderValue)>, Option<String>), String> {
+    /// What is shown, and what is secret in it.
+    fn auth(&self, files: &Files) -> Result<(Option<Header>, Option<String>), String> {
         let (name, secret, user) = match &self.credentials {
             Credentials::None => return Ok((None, None)),
             Credentials::Bearer(secret) => (header::AUTHORIZATION, secret, None),
@@ -230,6 +229,7 @@ impl Material {
             .referer(false)
             .connect_timeout(self.connect)
             .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(MOST_IDLE)
             .tcp_nodelay(true)
             .tcp_keepalive(KEEP_ALIVE)
             .tcp_keepalive_interval(KEEP_ALIVE)
@@ -248,7 +248,7 @@ impl Material {
     }
 
     /// What is shown to `address`: what stands in it goes first.
-    pub(super) fn auth(&self, address: &Address) -> Option<(HeaderName, HeaderValue)> {
+    pub(super) fn auth(&self, address: &Address) -> Option<Header> {
         let Some((user, password)) = address.basic() else { return self.auth.clone() };
         let mut value = HeaderValue::try_from(basic(user, password)).ok()?;
         value.set_sensitive(true);
@@ -266,45 +266,6 @@ impl Material {
             other => other,
         }
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    use std::io::Read as _;
-    let words = |e: std::io::Error| format!("{} cannot be read: {e}", path.display());
-    let mut bytes = Vec::new();
-    std::fs::File::open(path).and_then(|f| f.take(LARGEST).read_to_end(&mut bytes)).map_err(words)?;
-    Ok(bytes)
-}
-
-fn roots(path: &Path, files: &Files) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for cert in certificates(path, files)? {
-        roots
-            .add(cert)
-            .map_err(|e| format!("{} holds a certificate that is no authority: {e}", path.display()))?;
-    }
-    Ok(roots)
-}
-
-fn certificates(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static>>, String> {
-    let bytes = files.get(path).map(Vec::as_slice).unwrap_or_default();
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
-    let certs = read.map_err(|e| format!("{} is no PEM file of certificates: {e}", path.display()))?;
-    if certs.is_empty() {
-        return Err(format!("{} holds no certificate: it must be PEM (BEGIN CERTIFICATE)", path.display()));
-    }
-    Ok(certs)
-}
-
-fn chain_and_key(
-    identity: &IdentityFiles,
-    files: &Files,
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
-    let bytes = files.get(&identity.key).map(Vec::as_slice).unwrap_or_default();
-    // The error would not repeat the key, but it is not worth the risk.
-    let key = PrivateKeyDer::from_pem_slice(bytes);
-    let key = key.map_err(|_| format!("{} holds no private key: it must be PEM", identity.key.display()))?;
-    Ok((certificates(&identity.cert, files)?, key))
 }
 
 fn basic(user: &str, password: &str) -> String {

@@ -91,6 +91,8 @@ fn the_first_rule_that_knows_the_peer_decides_also_against_it() {
 #[test]
 fn all_conditions_of_a_rule_must_hold() {
     let both = vec![cidr("10.0.0.0/8"), spiffe("spiffe://td/ns/a/sa/b")];
+    let nobody = Rule::Grant { from: Vec::new(), collections: Collections::All };
+    assert!(rules(&[nobody]).admit(&peer("10.0.0.1", &[], None)).is_err(), "no condition lets in nobody");
     let rules = rules(&[Rule::Grant { from: both, collections: Collections::All }]);
     let id = &["spiffe://td/ns/a/sa/b"];
     assert!(rules.admit(&peer("10.0.0.1", id, None)).is_ok());
