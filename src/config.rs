@@ -37,6 +37,8 @@ pub use self::push::Push;
 pub use self::registries::consul::{ConsulConfig, ConsulConsistency, ConsulWatch};
 #[cfg(feature = "files")]
 pub use self::registries::files::{FilesConfig, Source};
+#[cfg(feature = "zookeeper")]
+pub use self::registries::zookeeper::{DubboBy, LayoutConfig, ZooKeeperConfig, ZooKeeperLogin};
 pub use self::registries::{RegistryConfig, RegistryKind};
 pub use self::reload::Plan;
 pub use self::server::Server;

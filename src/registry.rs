@@ -16,6 +16,8 @@ pub mod eureka;
 pub mod files;
 #[cfg(feature = "http-registries")]
 pub mod http;
+#[cfg(feature = "zookeeper")]
+pub mod zookeeper;
 
 /// A future that owns all that it needs.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;

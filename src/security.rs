@@ -3,6 +3,7 @@
 pub mod access;
 pub mod authorizer;
 pub mod door;
+mod farewell;
 mod kept;
 pub mod peer;
 pub mod secret;

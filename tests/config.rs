@@ -229,7 +229,7 @@ fn what_comes_later_is_called_so() {
         ("§state: {dir: x}\n", "state"),
         ("§rules: []\n", "rules"),
         ("guard: {§removalHold: 60s}\n", "removalHold"),
-        ("registries:\n- name: a\n  §zookeeper: {address: x}\n", "zookeeper"),
+        ("registries:\n- name: a\n  §nacos: {address: x}\n", "nacos"),
         ("registries:\n- name: a\n  files: {path: x}\n  §guard: {}\n", "guard"),
         ("registries:\n- name: a\n  files: {path: x}\n  services: {b: {§guard: {}}}\n", "guard"),
     ] {

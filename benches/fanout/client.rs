@@ -1,26 +1,30 @@
 //! The other process, which asks and reads: this program again. How the bench drives it, and its own life.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use chandler::proto::core::Node;
-use chandler::proto::discovery::{DiscoveryRequest, DiscoveryResponse};
+use chandler::security::tls::client::{ClientFiles, ClientTls, OwnFiles, Trust};
+use chandler::security::tls::speaks;
 use http_body_util::{BodyExt, StreamBody};
-use prost::Message;
-use prost_types::value::Kind;
-use prost_types::{Struct, Value};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinSet;
 use tonic::transport::Endpoint;
 
-use crate::{STALLED, STREAMS, TYPE_URL};
+use crate::wire::{HEAD, Wire};
 
 /// What istiod's client allows to be sent ahead.
 const WINDOW: u32 = 1 << 20;
 /// What stands before each gRPC message: whether it is compressed, and its length.
 const HEADER: usize = 5;
+/// The name in the certificate of a server that is asked over TLS.
+pub(crate) const HOST: &str = "chandler.example";
+/// Handshakes that are under way at a time.
+const SHAKING: usize = 8;
 
 /// Who the other process is.
 #[derive(Debug, Clone, Copy)]
@@ -28,9 +32,45 @@ pub(crate) enum Role {
     /// Sockets that each read so many bytes.
     Bare(usize),
     /// Streams that ask and read one whole answer each.
-    Xds,
+    Read(Wire),
+    /// The same, and they acknowledge.
+    Acknowledge(Wire),
     /// Streams that ask and never read.
-    Stalled,
+    Stall(Wire),
+    /// Connections that are closed as soon as the server has said something.
+    Shake,
+}
+
+impl Role {
+    fn words(self) -> [String; 2] {
+        let [what, of] = match self {
+            Self::Bare(bytes) => return ["bare".into(), bytes.to_string()],
+            Self::Read(wire) => ["read", wire.name()],
+            Self::Acknowledge(wire) => ["acknowledge", wire.name()],
+            Self::Stall(wire) => ["stall", wire.name()],
+            Self::Shake => ["shake", ""],
+        };
+        [what.into(), of.into()]
+    }
+
+    fn of(what: &str, of: &str) -> Self {
+        let wire = || Wire::of(of);
+        match what {
+            "read" => Self::Read(wire()),
+            "acknowledge" => Self::Acknowledge(wire()),
+            "stall" => Self::Stall(wire()),
+            "shake" => Self::Shake,
+            _ => Self::Bare(of.parse().unwrap()),
+        }
+    }
+}
+
+/// Whom they ask, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    /// Where `ca.crt`, `client.crt` and `client.key` are, if mutual TLS is spoken there.
+    pub(crate) tls: Option<PathBuf>,
 }
 
 /// The other process.
@@ -40,14 +80,14 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    pub(crate) fn start(role: Role, address: SocketAddr) -> Self {
-        let role = match role {
-            Role::Bare(bytes) => bytes.to_string(),
-            Role::Xds => "xds".into(),
-            Role::Stalled => "stalled".into(),
-        };
+    /// So many of them.
+    pub(crate) fn start(role: Role, target: &Target, count: usize) -> Self {
+        let tls = target.tls.as_deref().unwrap_or(Path::new(""));
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--client", &role, &address.to_string()])
+            .arg("--client")
+            .args(role.words())
+            .args([target.address.to_string(), count.to_string()])
+            .arg(tls)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -85,29 +125,31 @@ impl Clients {
 }
 
 /// The other process's life, with the arguments that [`Clients::start`] gave it.
-pub(crate) async fn live(role: &str, address: SocketAddr) {
+pub(crate) async fn live(arguments: &[String]) {
+    let [what, of, address, count, tls] = arguments else { panic!("{arguments:?}") };
+    let (role, count): (_, usize) = (Role::of(what, of), count.parse().unwrap());
+    let dial = Dial::new(address.parse().unwrap(), tls);
     let mut heard = BufReader::new(tokio::io::stdin()).lines();
     println!("ready");
     heard.next_line().await.unwrap();
     let mut tasks = JoinSet::new();
-    for n in 0..if role == "stalled" { STALLED } else { STREAMS } {
-        let keep = n == 0;
-        match role {
-            "xds" => tasks.spawn(async move {
-                let mut stream = Stream::ask(address).await;
-                let message = stream.read(keep).await;
-                (Box::new(stream) as Held, message)
-            }),
-            "stalled" => {
-                tasks.spawn(async move { (Box::new(Stream::ask(address).await) as _, Bytes::new()) })
+    for n in 0..if matches!(role, Role::Shake) { SHAKING } else { count } {
+        let dial = dial.clone();
+        tasks.spawn(async move {
+            match role {
+                Role::Shake => dial.shake(count / SHAKING).await,
+                Role::Bare(bytes) => dial.bare(bytes, n == 0).await,
+                _ => dial.stream(role, n == 0).await,
             }
-            bytes => tasks.spawn(read_bare(address, bytes.parse().unwrap(), keep)),
-        };
+        });
     }
     let open = tasks.join_all().await;
     println!("done");
     let answer = open.iter().map(|(_, message)| message).max_by_key(|m| m.len()).unwrap();
-    let resources = DiscoveryResponse::decode(answer.clone()).unwrap().resources.len();
+    let resources = match role {
+        Role::Read(wire) | Role::Acknowledge(wire) => wire.resources(answer.clone()),
+        _ => 0,
+    };
     println!("{} {resources}", answer.len());
     while heard.next_line().await.unwrap().is_some() {}
 }
@@ -115,75 +157,132 @@ pub(crate) async fn live(role: &str, address: SocketAddr) {
 /// What keeps a connection open.
 type Held = Box<dyn std::any::Any + Send>;
 
-async fn read_bare(address: SocketAddr, bytes: usize, keep: bool) -> (Held, Bytes) {
-    let mut io = tokio::net::TcpStream::connect(address).await.unwrap();
-    let (mut buffer, mut kept, mut read) = (vec![0; 256 << 10], BytesMut::new(), 0);
-    while read < bytes {
-        let chunk = io.read(&mut buffer).await.unwrap();
-        read += chunk;
-        if keep {
-            kept.extend(&buffer[..chunk]);
+/// How a server is reached.
+#[derive(Clone)]
+struct Dial {
+    address: SocketAddr,
+    tls: Option<ClientTls>,
+}
+
+impl Dial {
+    fn new(address: SocketAddr, tls: &str) -> Self {
+        let folder = Path::new(tls);
+        let load = || {
+            let own = OwnFiles { certificate: folder.join("client.crt"), key: folder.join("client.key") };
+            let trust = Trust::File(folder.join("ca.crt"));
+            ClientTls::load(&ClientFiles { trust, own: Some(own), server_name: Some(HOST.into()) }).unwrap()
+        };
+        Self { address, tls: (!tls.is_empty()).then(load) }
+    }
+
+    async fn socket(&self) -> Box<dyn Readable> {
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        let Some(tls) = &self.tls else { return Box::new(socket) };
+        Box::new(tls.connect(socket, HOST, &[speaks::H2]).await.unwrap())
+    }
+
+    /// A connection that reads so many bytes.
+    async fn bare(&self, bytes: usize, keep: bool) -> (Held, Bytes) {
+        let mut io = self.socket().await;
+        let (mut buffer, mut kept, mut read) = (vec![0; 256 << 10], BytesMut::new(), 0);
+        while read < bytes {
+            let chunk = io.read(&mut buffer).await.unwrap();
+            assert!(chunk > 0, "it closed too early");
+            read += chunk;
+            if keep {
+                kept.extend(&buffer[..chunk]);
+            }
+        }
+        (Box::new(io), kept.freeze())
+    }
+
+    /// One connection after the other. That the server says something proves that it is content with us.
+    async fn shake(&self, count: usize) -> (Held, Bytes) {
+        for _ in 0..count {
+            self.socket().await.read_u8().await.unwrap();
+        }
+        (Box::new(()), Bytes::new())
+    }
+
+    async fn stream(&self, role: Role, keep: bool) -> (Held, Bytes) {
+        match role {
+            Role::Stall(wire) => (Box::new(Stream::ask(self, wire).await), Bytes::new()),
+            Role::Acknowledge(wire) => {
+                let mut stream = Stream::ask(self, wire).await;
+                let message = stream.read(keep).await;
+                let acknowledgement = wire.acknowledge(&message);
+                stream.say(&acknowledgement).await;
+                (Box::new(stream), if keep { message } else { Bytes::new() })
+            }
+            Role::Read(wire) => {
+                let mut stream = Stream::ask(self, wire).await;
+                let message = stream.read(keep).await;
+                (Box::new(stream), message)
+            }
+            Role::Bare(_) | Role::Shake => panic!("no stream"),
         }
     }
-    (Box::new(io), kept.freeze())
 }
+
+/// A connection to read from.
+trait Readable: AsyncRead + Unpin + Send {}
+
+impl<T: AsyncRead + Unpin + Send> Readable for T {}
 
 /// A stream of one connection that has asked.
 struct Stream {
     answer: tonic::body::Body,
-    _open: (
-        tonic::transport::Channel,
-        tokio::sync::mpsc::Sender<Result<http_body::Frame<Bytes>, tonic::Status>>,
-    ),
+    out: tokio::sync::mpsc::Sender<Result<http_body::Frame<Bytes>, tonic::Status>>,
+    _channel: tonic::transport::Channel,
 }
 
 impl Stream {
-    async fn ask(address: SocketAddr) -> Self {
-        let endpoint = Endpoint::try_from(format!("http://{address}")).unwrap();
+    async fn ask(dial: &Dial, wire: Wire) -> Self {
+        let scheme = if dial.tls.is_some() { "https" } else { "http" };
+        let endpoint = Endpoint::try_from(format!("{scheme}://{}", dial.address)).unwrap();
         let endpoint = endpoint.initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW);
-        let channel = endpoint.connect().await.unwrap();
-        let request = request();
-        let mut message = BytesMut::from(&[0][..]);
-        message.extend(u32::try_from(request.encoded_len()).unwrap().to_be_bytes());
-        message.extend(request.encode_to_vec());
+        let endpoint = endpoint.connect_timeout(Duration::from_secs(120));
+        let channel = match &dial.tls {
+            Some(tls) => tls.channel(&endpoint).await.unwrap(),
+            None => endpoint.connect().await.unwrap(),
+        };
         let (out, frames) = tokio::sync::mpsc::channel(1);
-        out.send(Ok(http_body::Frame::data(message.freeze()))).await.unwrap();
+        out.send(Ok(frame(&wire.request()))).await.unwrap();
         let frames = tokio_stream::wrappers::ReceiverStream::new(frames);
-        let path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
-        let request = http::Request::post(format!("http://{address}{path}"))
+        let request = http::Request::post(format!("{scheme}://{}{}", dial.address, wire.path()))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .body(tonic::body::Body::new(StreamBody::new(frames)))
             .unwrap();
         let answer = tower::ServiceExt::oneshot(channel.clone(), request).await.unwrap().into_body();
-        Self { answer, _open: (channel, out) }
+        Self { answer, out, _channel: channel }
     }
 
-    /// Reads one message to its end, undecoded, and returns it if it is to be kept.
+    async fn say(&mut self, message: &[u8]) {
+        self.out.send(Ok(frame(message))).await.unwrap();
+    }
+
+    /// Reads one message to its end, undecoded, and returns all of it or its beginning.
     async fn read(&mut self, keep: bool) -> Bytes {
         let (mut kept, mut read, mut whole) = (BytesMut::new(), 0, HEADER);
         while read < whole {
             let chunk =
                 self.answer.frame().await.unwrap().unwrap().into_data().expect("an answer, not a refusal");
             read += chunk.len();
-            if keep || kept.len() < HEADER {
+            if keep || kept.len() < HEADER + HEAD {
                 kept.extend(&chunk);
             }
             if kept.len() >= HEADER {
                 whole = HEADER + u32::from_be_bytes(kept[1..HEADER].try_into().unwrap()) as usize;
             }
         }
-        if keep { kept.freeze().slice(HEADER..) } else { Bytes::new() }
+        kept.freeze().slice(HEADER..)
     }
 }
 
-/// What an istiod asks of a config source, and of another istiod.
-fn request() -> DiscoveryRequest {
-    let generator = Value { kind: Some(Kind::StringValue("api".into())) };
-    let node = Node {
-        id: "sidecar~10.0.0.1~bench.istio-system~istio-system.svc.cluster.local".into(),
-        metadata: Some(Struct { fields: [("GENERATOR".to_owned(), generator)].into() }),
-        ..Node::default()
-    };
-    DiscoveryRequest { node: Some(node), type_url: TYPE_URL.into(), ..DiscoveryRequest::default() }
+fn frame(message: &[u8]) -> http_body::Frame<Bytes> {
+    let mut framed = BytesMut::from(&[0][..]);
+    framed.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    framed.extend(message);
+    http_body::Frame::data(framed.freeze())
 }

@@ -27,7 +27,7 @@ impl Process {
     }
 
     /// What its threads have run so far. `stat` would say it in steps of 10 ms.
-    fn cpu(&self) -> Duration {
+    pub(crate) fn cpu(&self) -> Duration {
         let tasks = std::fs::read_dir(self.file("task")).unwrap();
         let of = |task: std::io::Result<std::fs::DirEntry>| {
             let text = std::fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
@@ -44,6 +44,11 @@ impl Process {
 
     pub(crate) fn resident(&self) -> u64 {
         self.bytes("VmRSS:")
+    }
+
+    /// The most that was ever resident, or since [`Meter::start`].
+    pub(crate) fn peak(&self) -> u64 {
+        self.bytes("VmHWM:")
     }
 
     /// Waits until it has done next to nothing for half a second: what came before is not charged to what follows.
@@ -74,7 +79,7 @@ impl Meter {
     }
 
     pub(crate) fn stop(self) -> Cost {
-        let memory = self.process.bytes("VmHWM:").saturating_sub(self.memory);
+        let memory = self.process.peak().saturating_sub(self.memory);
         Cost { cpu: self.process.cpu() - self.cpu, wall: self.since.elapsed(), memory }
     }
 }

@@ -8,6 +8,8 @@ mod eureka;
 mod http;
 #[cfg(feature = "http-registries")]
 mod unusable;
+#[cfg(feature = "zookeeper")]
+mod zookeeper;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -128,6 +130,8 @@ fn factory(config: &RegistryConfig, status: &Arc<Status>) -> Arc<dyn Factory> {
         crate::config::RegistryKind::Consul(ref consul) => self::consul::factory(config, consul, status),
         #[cfg(feature = "eureka")]
         crate::config::RegistryKind::Eureka(ref eureka) => self::eureka::factory(config, eureka, status),
+        #[cfg(feature = "zookeeper")]
+        crate::config::RegistryKind::ZooKeeper(ref c) => self::zookeeper::factory(config, c, status),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use hyper::header::HeaderValue;
+use hyper::http::uri::Authority;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::transport::{Channel, Endpoint};
@@ -112,9 +113,24 @@ impl Dial {
     /// What could be mended if a server is not reached.
     pub(crate) fn advice(&self) -> &'static str {
         match self.tls {
-            Some(_) => ". Does it speak TLS, is its authority in --ca, and its name HOST or --server-name?",
+            Some(_) => {
+                ". Whom to believe is said with --ca and --server-name, what to show with --cert, --key and --token-file"
+            }
             None => ". If it speaks TLS, say so: --ca FILE",
         }
+    }
+}
+
+/// Reads the option that names a server.
+pub(crate) fn host_port(text: &str) -> Result<String, String> {
+    let (scheme, rest) = text.split_once("://").map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
+    let rest = rest.split('/').next().unwrap_or_default();
+    let address: Option<Authority> = rest.parse().ok().filter(|a: &Authority| a.port_u16().is_some());
+    match (scheme, address) {
+        (None, Some(_)) if rest == text => Ok(text.to_owned()),
+        (Some("https"), Some(_)) => Err(format!("write {rest}, and --tls or --ca FILE")),
+        (_, Some(_)) => Err(format!("write {rest}")),
+        (_, None) => Err("a host and a port, such as 127.0.0.1:9901".into()),
     }
 }
 
@@ -158,4 +174,23 @@ fn token(file: &Path) -> Result<HeaderValue, Failure> {
     let mut value = value.map_err(|_| wrong("a token is one word of visible characters".into()))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_by_host_and_port_alone() {
+        for right in ["localhost:9901", "10.0.0.1:9901", "[::1]:9901"] {
+            assert_eq!(host_port(right), Ok(right.to_owned()));
+        }
+        let said = |wrong| host_port(wrong).unwrap_err();
+        assert_eq!(said("http://a:1"), "write a:1");
+        assert_eq!(said("a:1/"), "write a:1");
+        assert_eq!(said("https://a:1/x"), "write a:1, and --tls or --ca FILE");
+        for wrong in ["", "a", "a:", "a:x", "a:99999", "::1", "http://"] {
+            assert_eq!(said(wrong), "a host and a port, such as 127.0.0.1:9901", "{wrong}");
+        }
+    }
 }

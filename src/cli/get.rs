@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::dial::DialArgs;
+use crate::cli::dial::{DialArgs, host_port};
 use crate::cli::get::feed::{Asks, Change, Feed, Wire};
 use crate::cli::item::{self, Form, Item};
 use crate::cli::output::Failure;
@@ -54,7 +54,7 @@ pub(crate) struct Get {
     /// Only the resource of this name: NAME or NAMESPACE/NAME
     name: Option<String>,
     /// gRPC address of the server
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9901")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_port, default_value = "127.0.0.1:9901")]
     server: String,
     #[command(flatten)]
     dial: DialArgs,

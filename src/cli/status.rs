@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::admin::rows::{ClientRow, RegistryRow, SyncState, WatchRow, parse_rfc3339};
-use crate::cli::dial::{Dial, DialArgs};
+use crate::cli::dial::{Dial, DialArgs, host_port};
 use crate::cli::item;
 use crate::cli::output::{Failure, colours, say};
 use crate::cli::table::{Cell, Table, Tone};
@@ -39,7 +39,7 @@ Examples:
 )]
 pub(crate) struct StatusArgs {
     /// Admin address of the server
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9903")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_port, default_value = "127.0.0.1:9903")]
     admin: String,
     #[command(flatten)]
     dial: DialArgs,

@@ -9,6 +9,8 @@ pub mod eureka;
 #[cfg(feature = "files")]
 pub mod files;
 pub mod http;
+#[cfg(feature = "zookeeper")]
+pub mod zookeeper;
 
 use std::path::Path;
 
@@ -20,6 +22,8 @@ use self::consul::ConsulConfig;
 use self::eureka::EurekaConfig;
 #[cfg(feature = "files")]
 use self::files::FilesConfig;
+#[cfg(feature = "zookeeper")]
+use self::zookeeper::ZooKeeperConfig;
 use super::map::{self, KindDefaults};
 use super::{select, services, startup};
 use crate::convert::mapping::Mapping;
@@ -56,6 +60,9 @@ pub enum RegistryKind {
     /// An Eureka cluster.
     #[cfg(feature = "eureka")]
     Eureka(EurekaConfig),
+    /// A ZooKeeper.
+    #[cfg(feature = "zookeeper")]
+    ZooKeeper(ZooKeeperConfig),
 }
 
 impl RegistryKind {
@@ -69,6 +76,8 @@ impl RegistryKind {
             Self::Consul(ref c) => (consul::KIND.key, c.shown()),
             #[cfg(feature = "eureka")]
             Self::Eureka(ref c) => (eureka::KIND.key, c.shown()),
+            #[cfg(feature = "zookeeper")]
+            Self::ZooKeeper(ref c) => (zookeeper::KIND.key, c.shown()),
         }
     }
 }
@@ -91,13 +100,15 @@ const BUILT: &[Kind] = &[
     consul::KIND,
     #[cfg(feature = "eureka")]
     eureka::KIND,
+    #[cfg(feature = "zookeeper")]
+    zookeeper::KIND,
 ];
 
 /// Every kind there is, whether it was built in or not.
-const KINDS: [&str; 3] = ["files", "consul", "eureka"];
+const KINDS: [&str; 4] = ["files", "consul", "eureka", "zookeeper"];
 
 /// Kinds that have their place and do not work yet.
-const LATER: [&str; 3] = ["zookeeper", "nacos", "cloudmap"];
+const LATER: [&str; 2] = ["nacos", "cloudmap"];
 
 /// Reads `registries`. `None` after a fault that leaves nothing to serve.
 pub(super) fn decode(f: &mut Fields<'_, '_>, base: &Path) -> Option<Vec<RegistryConfig>> {

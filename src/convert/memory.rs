@@ -6,20 +6,31 @@
 //! instance that had the port is gone, the next choice stands beside it for the time to live, then it goes. Without any
 //! instance nothing goes: the service stays as it was until it goes itself.
 //!
+//! Where the instances' own addresses are what a sidecar listens on, the address of one that has left stays for as long as
+//! clients may believe in it: they choose it, and are led to another. (Unless another service is seen there: see
+//! `forget_address`.) Here too nothing goes without any instance.
+//!
 //! This is history, which replicas may have seen differently: they agree again when the instances agree on a port.
 //! Nothing of it but the choice itself enters a resource.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::convert::ports::{Choice, Derived, Found, HTTP};
 use crate::model::time::Moment;
 
+/// How long a client that chooses instances itself may choose one that has left: Eureka's servers answer from a cache of
+/// 30 s, its clients ask every 30 s, and Spring's load balancer remembers for 35 s.
+const BELIEVED: Duration = Duration::from_secs(120);
+
 /// What the resource of a host remembers. Lives as long as the host is claimed by the same service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
     ports: BTreeMap<u16, Remembered>,
+    /// Addresses of instances; those that nobody has any more, until when they stay.
+    addresses: BTreeMap<IpAddr, Option<Moment>>,
     internal: bool,
     had_endpoints: bool,
 }
@@ -73,11 +84,46 @@ impl Memory {
         self.ports.clear();
     }
 
+    /// The addresses that a sidecar listens on where those are the instances' own, which are `found`: remembers them,
+    /// and keeps those that just went.
+    pub fn addresses(&mut self, found: &[IpAddr], now: Moment) -> Vec<IpAddr> {
+        let held: BTreeSet<IpAddr> = found.iter().copied().collect();
+        for (ip, until) in &mut self.addresses {
+            *until = if held.contains(ip) { None } else { until.or(Some(now.plus(BELIEVED))) };
+        }
+        self.addresses.extend(held.iter().map(|ip| (*ip, None)));
+        if !held.is_empty() {
+            self.addresses.retain(|_, until| until.is_none_or(|until| until > now));
+        }
+        self.addresses.keys().copied().collect()
+    }
+
+    /// The addresses that stay although nobody has them.
+    pub fn left_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().filter(|(_, until)| until.is_some()).map(|(ip, _)| *ip)
+    }
+
+    /// Another service has an instance there: whoever calls it means that one. The last address stays all the same: a
+    /// service without any would be listened for on all of them.
+    pub fn forget_address(&mut self, ip: IpAddr) {
+        let others = self.addresses.len() > 1;
+        if others && self.addresses.get(&ip).is_some_and(Option::is_some) {
+            self.addresses.remove(&ip);
+        }
+    }
+
+    /// The addresses are not the instances' own.
+    pub fn forget_addresses(&mut self) {
+        self.addresses.clear();
+    }
+
     /// When it will forget something, so that the host has to be converted again; `None`: not by time.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Moment> {
-        let until = || self.ports.values().filter_map(|p| p.until).min();
-        if self.is_any_held() { until() } else { None }
+        let ports = self.ports.values().filter_map(|p| p.until).filter(|_| self.is_any_held());
+        let instances = self.addresses.values().any(Option::is_none);
+        let addresses = self.addresses.values().copied().flatten().filter(|_| instances);
+        ports.chain(addresses).min()
     }
 
     /// Whether the service is inside of the mesh, now that it is known whether any endpoint is `mesh_capable`:
@@ -205,6 +251,46 @@ mod tests {
         let first = [("admin".to_owned(), 1), ("http".to_owned(), 8080)];
         assert_eq!(look(&mut m, 1, 8080), first);
         assert_eq!(look(&mut m, 1, 9090), [&first[..], &[("http".to_owned(), 9090)]].concat());
+    }
+
+    #[test]
+    fn an_address_stays_for_as_long_as_clients_may_believe_in_it() {
+        let ip = |n: u8| IpAddr::from([10, 0, 0, n]);
+        let mut m = Memory::default();
+        assert_eq!(m.addresses(&[ip(2), ip(1)], at(0)), [ip(1), ip(2)]);
+        assert_eq!(m.next_expiry(), None);
+        assert_eq!(m.addresses(&[ip(2)], at(10)), [ip(1), ip(2)]);
+        assert_eq!((m.next_expiry(), m.left_addresses().collect::<Vec<_>>()), (Some(at(130)), vec![ip(1)]));
+        assert_eq!(m.addresses(&[ip(2), ip(3)], at(129)), [ip(1), ip(2), ip(3)]);
+        assert_eq!(m.addresses(&[ip(2), ip(3)], at(130)), [ip(2), ip(3)]);
+        assert_eq!(m.next_expiry(), None);
+        // It comes back before its time.
+        m.addresses(&[ip(3)], at(140));
+        m.addresses(&[ip(2), ip(3)], at(150));
+        assert_eq!(m.addresses(&[ip(2), ip(3)], at(9_999)), [ip(2), ip(3)]);
+    }
+
+    #[test]
+    fn without_instances_no_address_goes() {
+        let ip = |n: u8| IpAddr::from([10, 0, 0, n]);
+        let mut m = Memory::default();
+        m.addresses(&[ip(1), ip(2)], at(0));
+        assert_eq!(m.addresses(&[], at(10)), [ip(1), ip(2)]);
+        assert_eq!((m.next_expiry(), m.addresses(&[], at(9_999)).len()), (None, 2));
+        assert_eq!(m.addresses(&[ip(3)], at(10_000)), [ip(3)]);
+    }
+
+    #[test]
+    fn an_address_at_which_another_service_is_seen_is_given_up_unless_it_is_the_last() {
+        let ip = |n: u8| IpAddr::from([10, 0, 0, n]);
+        let mut m = Memory::default();
+        m.addresses(&[ip(1), ip(2)], at(0));
+        m.forget_address(ip(1));
+        assert_eq!(m.addresses(&[ip(2)], at(1)), [ip(1), ip(2)], "one that somebody has is nobody else's");
+        m.forget_address(ip(1));
+        assert_eq!(m.addresses(&[], at(2)), [ip(2)]);
+        m.forget_address(ip(2));
+        assert_eq!(m.addresses(&[], at(3)), [ip(2)]);
     }
 
     #[test]

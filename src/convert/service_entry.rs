@@ -71,6 +71,8 @@ pub struct Converted {
     pub resource: Encoded,
     /// What a person should know: endpoints left out, and what Istio would warn of.
     pub notes: Vec<String>,
+    /// Where its instances are, as far as these are addresses.
+    pub instances: Vec<IpAddr>,
 }
 
 /// Why a service has no resource. It stops nothing else.
@@ -109,6 +111,7 @@ pub fn convert(
         return Err(ConvertError::NoPorts(Arc::clone(&service.name)));
     }
     let emitted = endpoints::emit(&chosen, &ports, cx.mapping, &mut notes);
+    let instances = emitted.ips.clone();
     let entry = entry(host, cx, Parts { ports: &ports, emitted, chosen: &chosen }, memory);
     let labels = marked(cx.mapping.labels.apply(&service.labels), &entry, cx.release);
     let annotations = annotations(service, cx.registry);
@@ -121,7 +124,11 @@ pub fn convert(
         ResourceId { collection: Collection::ServiceEntry, name: naming::resource_name(&namespace, host) };
     let hash = topology(&entry, &labels, &annotations);
     let (body, fitness) = (Bytes::from(entry.encode_to_vec()), validate::legacy::service_entry(&entry));
-    Ok(Converted { resource: Encoded::new(id, labels, annotations, body, hash).fit(fitness), notes })
+    Ok(Converted {
+        resource: Encoded::new(id, labels, annotations, body, hash).fit(fitness),
+        notes,
+        instances,
+    })
 }
 
 /// `labels`, and a word on what istiod before 1.30 overlooks where nothing else changes: that the last of the endpoints
@@ -155,12 +162,7 @@ fn entry(host: &Host, cx: &Context<'_>, parts: Parts<'_>, memory: &mut Memory) -
         (false, true) => Resolution::None,
         (false, false) => Resolution::Static,
     };
-    let addresses = match says.addresses.unwrap_or(cx.mapping.addresses) {
-        Addresses::Virtual if host.is_wildcard() => Vec::new(),
-        Addresses::Virtual => sorted(cx.addresses.iter().copied()),
-        Addresses::Endpoints => sorted(emitted.ips.iter().copied()),
-        Addresses::None => Vec::new(),
-    };
+    let addresses = addresses(host, cx, &emitted.ips, memory);
     // An endpoint without traffic is mesh-capable all the same; a change of weights must not move the location.
     let internal = match says.location.unwrap_or(cx.mapping.location) {
         Location::Auto => memory.internal(chosen.iter().any(Chosen::is_mesh_capable)),
@@ -179,6 +181,17 @@ fn entry(host: &Host, cx: &Context<'_>, parts: Parts<'_>, memory: &mut Memory) -
         subject_alt_names: strings(&says.subject_alt_names),
         workload_selector: None,
     }
+}
+
+/// What a sidecar listens on. Empty: the port of any address.
+fn addresses(host: &Host, cx: &Context<'_>, instances: &[IpAddr], memory: &mut Memory) -> Vec<IpAddr> {
+    let mode = cx.says.addresses.unwrap_or(cx.mapping.addresses);
+    if mode == Addresses::Endpoints {
+        return memory.addresses(instances, cx.now);
+    }
+    memory.forget_addresses();
+    let has_one = mode == Addresses::Virtual && !host.is_wildcard();
+    if has_one { sorted(cx.addresses.iter().copied()) } else { Vec::new() }
 }
 
 fn wire_port(port: &Port) -> ServicePort {

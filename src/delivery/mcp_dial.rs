@@ -8,7 +8,6 @@
 //! A connection that ends is dialled anew, after a pause that grows with failures and is never the same on two replicas.
 
 use std::convert::Infallible;
-use std::error::Error as _;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -34,6 +33,7 @@ use crate::proto::mcp::RequestResources;
 use crate::resource::wire::put_string;
 use crate::security::peer::Peer;
 use crate::security::tls::client::{ClientFiles, ClientTls};
+use crate::security::tls::words::innermost;
 use crate::session::message::{Request, Response};
 use crate::session::{ProtocolError, Session};
 
@@ -249,15 +249,4 @@ impl Protocol for Dialled {
     fn encode(response: &Response) -> Result<Frames, TooLarge> {
         Mcp::encode(response)
     }
-}
-
-/// What lies at the bottom of an error: the outer ones only say that something went wrong.
-fn innermost(error: &tonic::transport::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        words = inner.to_string();
-        cause = inner.source();
-    }
-    words
 }

@@ -76,6 +76,8 @@ pub struct HostState {
     /// What follows from what that service was.
     memory: Memory,
     expiry: Option<Moment>,
+    /// Its share of [`Desired::left`].
+    left: Vec<IpAddr>,
 }
 
 impl HostState {
@@ -108,6 +110,8 @@ pub struct Desired {
     hosts: BTreeMap<Host, HostState>,
     expiries: BTreeSet<(Moment, Host)>,
     refused: BTreeSet<(RegistryName, Host)>,
+    /// Addresses that stay although their instance has left, and for which hosts.
+    left: BTreeMap<IpAddr, BTreeSet<Host>>,
     pending: BTreeMap<ResourceId, (Lane, Option<Arc<Encoded>>)>,
 }
 
@@ -115,8 +119,8 @@ impl Desired {
     /// Nothing is wanted yet.
     #[must_use]
     pub fn new(terms: Terms, addresses: VirtualAddresses) -> Self {
-        let (hosts, expiries, refused, pending) = Default::default();
-        Self { terms, addresses, hosts, expiries, refused, pending }
+        let (hosts, expiries, refused, left, pending) = Default::default();
+        Self { terms, addresses, hosts, expiries, refused, left, pending }
     }
 
     /// Other terms or other addresses; the caller touches everything afterwards.
@@ -212,8 +216,9 @@ impl Desired {
                 state.owner = Some(candidate.owner());
             }
             match converted {
-                Ok(Converted { resource, notes }) => {
+                Ok(Converted { resource, notes, instances }) => {
                     state.notes = notes;
+                    self.clear_out(&instances, now);
                     lane = self.serve(&mut state, resource, catalog, published);
                 }
                 Err(why) => refused = refused.or_else(|| Some((candidate, Arc::<str>::from(why)))),
@@ -230,9 +235,40 @@ impl Desired {
             lane = gone.and_then(|id| self.want(id, None, published));
         }
         self.note_expiry(host, &mut state);
+        let left = state.memory.left_addresses().collect();
+        self.note_left(host, &mut state, left);
         let news = self.note_refusal(host, &mut state, candidates.first(), refused);
         self.hosts.insert(host.clone(), state);
         (lane, news)
+    }
+
+    /// The host that is being looked at has `instances`: no other stays at these addresses.
+    fn clear_out(&mut self, instances: &[IpAddr], now: Moment) {
+        let seen = instances.iter().filter_map(|ip| Some((*ip, self.left.get(ip)?)));
+        let theirs: Vec<(IpAddr, Host)> =
+            seen.flat_map(|(ip, others)| others.iter().map(move |other| (ip, other.clone()))).collect();
+        for (ip, other) in theirs {
+            // The host itself is not there while it is being looked at.
+            if let Some(state) = self.hosts.get_mut(&other) {
+                state.memory.forget_address(ip);
+                self.expiries.insert((now, other));
+            }
+        }
+    }
+
+    /// Notes which addresses stay for `host`.
+    fn note_left(&mut self, host: &Host, state: &mut HostState, now: Vec<IpAddr>) {
+        for ip in std::mem::replace(&mut state.left, now) {
+            if let Some(hosts) = self.left.get_mut(&ip) {
+                hosts.remove(host);
+                if hosts.is_empty() {
+                    self.left.remove(&ip);
+                }
+            }
+        }
+        for ip in &state.left {
+            self.left.entry(*ip).or_default().insert(host.clone());
+        }
     }
 
     fn note_expiry(&mut self, host: &Host, state: &mut HostState) {
@@ -274,13 +310,14 @@ impl Desired {
     /// `host` has no service any more, or an object owns it.
     pub fn release(&mut self, host: &Host, catalog: &Catalog, published: &Snapshot) -> Option<Lane> {
         self.addresses.release(host);
-        let state = self.hosts.remove(host)?;
+        let mut state = self.hosts.remove(host)?;
         if state.refused.is_some() {
             self.refused.retain(|(_, h)| h != host);
         }
         if let Some(at) = state.expiry {
             self.expiries.remove(&(at, host.clone()));
         }
+        self.note_left(host, &mut state, Vec::new());
         let id = state.id.filter(|id| catalog.object(id).is_none())?;
         self.want(id, None, published)
     }

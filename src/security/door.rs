@@ -8,7 +8,6 @@
 mod connection;
 
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,6 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub use self::connection::Connection;
@@ -26,6 +24,7 @@ use self::connection::Io;
 use crate::limit::Seldom;
 use crate::resource::collection::Collection;
 use crate::security::authorizer::{Anyone, Authorizer, Denied};
+use crate::security::farewell;
 use crate::security::peer::Peer;
 use crate::security::tls::handshake::HandshakeError;
 use crate::security::tls::server::ServerTls;
@@ -34,8 +33,6 @@ use crate::security::tls::speaks;
 /// From the connection to the first byte, and to the end of a handshake: a client at the other end of the world with a
 /// lossy line needs two seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What a refused client is given to read why.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 /// One line in so long for each reason; the metric counts them all.
 const SELDOM: Duration = Duration::from_secs(10);
 /// The first byte of every TLS connection: a record with a handshake.
@@ -201,7 +198,7 @@ impl Door {
     pub fn refused(&self, error: &HandshakeError, address: SocketAddr) {
         let reason = error.reason();
         self.metrics.failures.get_or_create(&Reason { reason }).inc();
-        if let Some(left_out) = self.lines.of(error).turn() {
+        if let Some(left_out) = self.lines.turn(reason) {
             tracing::warn!(peer = %address, reason, left_out, "a connection was not let in: {error}");
         }
     }
@@ -229,31 +226,18 @@ impl Door {
         let peer = Peer::anonymous(address);
         let Some(tls) = tls else {
             if secure {
-                self.last_words(socket, SPEAKS_PLAINTEXT).await;
+                farewell::close(socket, &self.speaks.refusal(SPEAKS_PLAINTEXT)).await;
                 return Err(HandshakeError::Tls);
             }
             return Ok(Some(Connection::new(Io::Plain(socket), peer)));
         };
         if !secure {
-            self.last_words(socket, SPEAKS_TLS).await;
+            farewell::close(socket, &self.speaks.refusal(SPEAKS_TLS)).await;
             return Err(HandshakeError::Plaintext);
         }
         let (stream, identities) = tls.accept(socket).await?;
         self.metrics.handshakes.inc();
         Ok(Some(Connection::new(Io::Tls(Box::new(stream)), Peer { identities, ..peer })))
-    }
-
-    /// Tells a client that it is wrong here.
-    async fn last_words(&self, mut socket: TcpStream, words: &str) {
-        let said = async {
-            socket.write_all(&self.speaks.refusal(words)).await?;
-            socket.shutdown().await?;
-            // Closed with something unread, the words would be lost.
-            let mut unread = [0; 1024];
-            while socket.read(&mut unread).await? > 0 {}
-            io::Result::Ok(())
-        };
-        let _gone = tokio::time::timeout(LAST_WORDS, said).await;
     }
 }
 
@@ -268,29 +252,37 @@ impl Authorizer for Door {
     }
 }
 
-/// When the next line may be written: for languages that do not fit, for certificates, for the rest.
+/// When the next line may be written, for each reason: one that comes all the time hides no other.
 #[derive(Debug)]
 struct Lines {
-    language: Seldom,
-    certificate: Seldom,
+    reasons: [(&'static str, Seldom); HandshakeError::REASONS.len()],
     rules: Seldom,
-    other: Seldom,
 }
 
 impl Default for Lines {
     fn default() -> Self {
         let line = || Seldom::new(SELDOM);
-        Self { language: line(), certificate: line(), rules: line(), other: line() }
+        Self { reasons: HandshakeError::REASONS.map(|reason| (reason, line())), rules: line() }
     }
 }
 
 impl Lines {
-    fn of(&self, error: &HandshakeError) -> &Seldom {
-        use HandshakeError as H;
-        match error {
-            H::Plaintext | H::Tls => &self.language,
-            H::NoCertificate | H::Expired | H::Untrusted | H::BadCertificate(_) => &self.certificate,
-            _ => &self.other,
-        }
+    /// Whether a line may be written now; then, how many were left out before it.
+    fn turn(&self, reason: &str) -> Option<u64> {
+        self.reasons.iter().find(|(of, _)| *of == reason).and_then(|(_, line)| line.turn())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reason_that_comes_all_the_time_hides_no_other() {
+        let lines = Lines::default();
+        assert_eq!([lines.turn("untrusted"), lines.turn("untrusted")], [Some(0), None]);
+        assert!(
+            HandshakeError::REASONS.iter().filter(|r| **r != "untrusted").all(|r| lines.turn(r) == Some(0))
+        );
     }
 }

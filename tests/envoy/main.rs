@@ -1,7 +1,8 @@
 //! A call from an application beside a real Envoy, configured by a real istiod that Chandler feeds: which cluster takes it.
 //!
 //! `rows` holds the README's table "how a call finds the service", a test for every row, on two ages of istiod. A claim of
-//! ours about the data path is worth what these say.
+//! ours about the data path is worth what these say. `consul` and `eureka` do the same for the names and clients of
+//! applications that were written for these registries, from a real one to the call.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -35,5 +36,9 @@ macro_rules! both_ages {
 }
 
 mod change;
+#[cfg(feature = "consul")]
+mod consul;
+#[cfg(feature = "eureka")]
+mod eureka;
 mod mesh;
 mod rows;

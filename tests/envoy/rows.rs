@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::mesh::{FIRST, Mesh, SECOND, Wanted};
+use crate::mesh::{BYPASS, FIRST, Mesh, SECOND, Wanted};
 use crate::support::Age;
 
 const HOST: &str = "web.example.internal";
-/// What takes a call that is led to nothing of ours.
-const BYPASS: &str = "PassthroughCluster";
 
 both_ages!(
     host_by_its_virtual_address_is_taken,

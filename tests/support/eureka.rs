@@ -14,6 +14,7 @@ use super::process::Process;
 #[derive(Debug, Clone)]
 pub struct EurekaBuilder {
     properties: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     credentials: Option<(String, String)>,
     place: Place,
 }
@@ -24,6 +25,13 @@ impl EurekaBuilder {
     pub fn property(mut self, name: &str, value: &str) -> Self {
         self.properties.retain(|(known, _)| known != name);
         self.properties.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// `_JAVA_OPTIONS`, `-Xmx3g`: more than the quarter of a gigabyte that tests get by with.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -93,14 +101,19 @@ pub struct Eureka {
 impl Eureka {
     /// A server whose cache follows within half a second and whose expired leases go within one.
     pub fn build() -> EurekaBuilder {
-        EurekaBuilder { properties: Vec::new(), credentials: None, place: Place::Host }
-            .property("spring.application.name", "eureka")
-            .property("eureka.client.register-with-eureka", "false")
-            .property("eureka.client.fetch-registry", "false")
-            .property("eureka.server.wait-time-in-ms-when-sync-empty", "0")
-            .property("eureka.server.response-cache-update-interval-ms", "500")
-            .property("eureka.server.eviction-interval-timer-in-ms", "1000")
-            .property("eureka.server.enable-self-preservation", "false")
+        EurekaBuilder {
+            properties: Vec::new(),
+            environment: Vec::new(),
+            credentials: None,
+            place: Place::Host,
+        }
+        .property("spring.application.name", "eureka")
+        .property("eureka.client.register-with-eureka", "false")
+        .property("eureka.client.fetch-registry", "false")
+        .property("eureka.server.wait-time-in-ms-when-sync-empty", "0")
+        .property("eureka.server.response-cache-update-interval-ms", "500")
+        .property("eureka.server.eviction-interval-timer-in-ms", "1000")
+        .property("eureka.server.enable-self-preservation", "false")
     }
 
     /// [`Eureka::build`], one server.
@@ -126,6 +139,7 @@ impl Eureka {
             format!("--eureka.client.service-url.defaultZone=http://{user}{others}/eureka/"),
         ]);
         command.args(self.builder.properties.iter().map(|(name, value)| format!("--{name}={value}")));
+        command.envs(self.builder.environment.iter().map(|(name, value)| (name, value)));
         self.process = Some(Process::start("eureka", command));
     }
 

@@ -37,6 +37,8 @@ mod refsink;
 mod spring;
 mod standin;
 mod switch;
+#[cfg(feature = "zookeeper")]
+mod zookeeper;
 
 pub use apiserver::{ApiServer, Curl};
 pub use certificates::Certificates;
@@ -48,7 +50,7 @@ pub use galley::Galley;
 pub use http::{Answer, Ask};
 pub use istiod::{Age, Istiod, IstiodBuilder, ShardEndpoint};
 pub use need::{Need, Ran, available};
-pub use netns::NetNs;
+pub use netns::{NetNs, POD_ADDRESS};
 pub use pilot::{ClientTls, Pilot, PilotBuilder, Release};
 pub use place::{Place, free_address, free_port};
 pub use probe::{Calls, Delta, Probe, Sidecar, Sotw, tally};
@@ -57,6 +59,8 @@ pub use refsink::{RefSink, SINK_ENTRIES};
 pub use spring::{Spring, SpringBuilder};
 pub use standin::{Backend, FakeAds, StubApiServer};
 pub use switch::Switch;
+#[cfg(feature = "zookeeper")]
+pub use zookeeper::{ZooKeeper, ZooKeeperBuilder, zookeeper_leader};
 
 /// Ends the test as left out unless everything that it names is there; records for `tests/run` what it ran against.
 ///

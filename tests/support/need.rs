@@ -45,6 +45,8 @@ pub enum Need {
     Eureka,
     /// A Spring Cloud application, with `tests/run --all`.
     Spring,
+    /// ZooKeeper 3.8.
+    ZooKeeper,
     /// Rights to make a network namespace with redirect rules in it.
     Namespace,
     /// `tests/run --all`: what takes minutes.
@@ -72,6 +74,7 @@ impl Need {
             Self::ConsulOld => "CHANDLER_CONSUL_1_8",
             Self::Eureka => "CHANDLER_EUREKA",
             Self::Spring => "CHANDLER_SPRING",
+            Self::ZooKeeper => "CHANDLER_ZOOKEEPER",
             Self::Namespace => "",
             Self::LongRuns => "CHANDLER_TEST_ALL",
         }
@@ -91,6 +94,7 @@ impl Need {
             Self::Consul | Self::ConsulOld => "Consul",
             Self::Eureka => "Eureka",
             Self::Spring => "Spring Cloud",
+            Self::ZooKeeper => "ZooKeeper",
             Self::Namespace => "network namespace",
             Self::LongRuns => "long runs",
         }

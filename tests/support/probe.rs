@@ -243,6 +243,12 @@ impl Calls {
         Self(Probe::start(place, ["call", "-url", url, "-connect", &connect.to_string(), "-every", &every]))
     }
 
+    /// HTTP calls to `url`, whose host the DNS server there resolves, anew for each call.
+    pub fn resolved_by(place: &Place, dns: SocketAddr, url: &str, every: Duration) -> Self {
+        let every = format!("{}us", every.as_micros());
+        Self(Probe::start(place, ["call", "-url", url, "-dns", &dns.to_string(), "-every", &every]))
+    }
+
     /// A line over TCP each.
     pub fn tcp(place: &Place, connect: SocketAddr, every: Duration) -> Self {
         let every = format!("{}us", every.as_micros());

@@ -9,7 +9,8 @@ use super::probe::Probe;
 /// HTTP or TCP servers that answer with their name and the port that was reached.
 #[derive(Debug)]
 pub struct Backend {
-    _probe: Probe,
+    probe: Probe,
+    name: String,
     addresses: Vec<SocketAddr>,
 }
 
@@ -30,11 +31,21 @@ impl Backend {
         let arguments = ["backend", "-name", name, "-listen", &listen];
         let mut probe = Probe::start(place, arguments.into_iter().chain(flags.iter().copied()));
         probe.next_where("ready", |line| line["event"] == "ready").await;
-        Self { _probe: probe, addresses: addresses.to_vec() }
+        Self { probe, name: name.to_owned(), addresses: addresses.to_vec() }
     }
 
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What it answers with.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// SIGTERM.
+    pub async fn stop(mut self) {
+        self.probe.stop().await;
     }
 }
 

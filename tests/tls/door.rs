@@ -195,6 +195,22 @@ async fn without_a_required_certificate_there_is_no_connection() {
 }
 
 #[tokio::test]
+async fn who_talks_on_before_the_verdict_still_hears_why() {
+    let bench = Bench::tls(Some(Demand::Required));
+    let expired = bench.somebody(&bench.authority, &[ISTIOD], EXPIRED);
+    let (listener, address) = listening().await;
+    let dialled = async {
+        let socket = TcpStream::connect(address).await.unwrap();
+        let mut stream = expired.connect(socket, HOST, &[speaks::H2]).await.unwrap();
+        // More than the server reads for its verdict, as an HTTP/2 client says at once.
+        stream.write_all(&[0; 32 << 10]).await.unwrap();
+        stream.read_u8().await.unwrap_err().to_string()
+    };
+    let (entered, seen) = tokio::join!(enter(&bench.door, &listener), dialled);
+    assert!(entered.is_none() && seen.contains("CertificateExpired"), "{seen}");
+}
+
+#[tokio::test]
 async fn the_wrong_protocol_inside_tls_is_refused() {
     let bench = Bench::tls(None);
     let (listener, address) = listening().await;

@@ -13,6 +13,7 @@
 mod support;
 
 mod authority;
+mod dial;
 mod door;
 mod istiod;
 mod program;

@@ -117,7 +117,7 @@ async fn who_is_known_gets_and_others_are_told_what_to_do() {
         ("--ca readers", "readers: holds no certificate"),
         ("--ca ca.crt --server-name other.example", "other.example"),
         ("--ca ca.crt --token-file ca.crt", "known here to nobody"),
-        ("--tls", "UnknownIssuer"),
+        ("--tls", "not believed here"),
         ("", "this port speaks TLS"),
     ] {
         for (code, _, complaint) in [program.get(options).await, program.status(options).await] {

@@ -28,6 +28,7 @@ use crate::proto::discovery::{
 use crate::resource::collection::Collection;
 use crate::resource::encoded::ResourceName;
 use crate::resource::legacy::Pilot;
+use crate::security::tls::words::innermost;
 
 /// How to speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -116,7 +117,7 @@ impl Feed {
             (None, Asks::Delta) => delta(&mut client(channel), collection).await,
             (None, Asks::Xds | Asks::Mcp(_)) => xds(&mut client(channel), collection).await,
         };
-        let stream = opened.map_err(|status| Failure::Found(refused(server, &status)))?;
+        let stream = opened.map_err(|status| Failure::Found(refused(server, &status, dial.advice())))?;
         Ok(Self { collection, server: server.into(), held: BTreeMap::new(), stream })
     }
 
@@ -203,7 +204,7 @@ pub(crate) fn received<T>(server: &str, message: Result<Option<T>, Status>) -> R
     match message {
         Ok(Some(answer)) => Ok(answer),
         Ok(None) => Err(Failure::Found(format!("{server} has ended the stream"))),
-        Err(status) => Err(Failure::Found(refused(server, &status))),
+        Err(status) => Err(Failure::Found(refused(server, &status, ""))),
     }
 }
 
@@ -258,9 +259,7 @@ fn take_over(held: &mut BTreeMap<ResourceName, Item>, item: Item) -> Option<Chan
 /// Why there is no connection, and what to do.
 fn unreachable(server: &str, error: &tonic::transport::Error, dial: &Dial) -> String {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
-    let mut reason = error.to_string();
     while let Some(error) = cause {
-        reason = error.to_string();
         if let Some(io) = error.downcast_ref::<io::Error>()
             && io.kind() == io::ErrorKind::ConnectionRefused
         {
@@ -271,26 +270,21 @@ fn unreachable(server: &str, error: &tonic::transport::Error, dial: &Dial) -> St
         }
         cause = error.source();
     }
-    format!(
-        "cannot reach {server}: {reason}. Name the server's gRPC address with --server HOST:PORT{}",
-        dial.advice()
-    )
+    let (reason, advice) = (innermost(error), dial.advice());
+    format!("cannot reach {server}: {reason}. Name the server's gRPC address with --server HOST:PORT{advice}")
 }
 
-/// Why there is no stream, or not any more.
-fn refused(server: &str, status: &Status) -> String {
+/// Why there is no stream, or not any more; `advice` for a connection that broke.
+fn refused(server: &str, status: &Status, advice: &str) -> String {
     let words = status.message();
     // What a server says in a status comes from nowhere; what breaks comes from below.
-    if let Some(mut cause) = status.source() {
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
-        return format!("the connection to {server} broke: {cause}");
+    if let Some(cause) = status.source() {
+        return format!("the connection to {server} broke: {}{advice}", innermost(cause));
     }
     match status.code() {
         Code::Unimplemented => format!("{server} speaks gRPC, but does not serve this wire ({words})"),
         Code::PermissionDenied | Code::Unauthenticated => {
-            format!("{server} refuses: {words}. See `access` of its listener")
+            format!("{server} refuses: {words}")
         }
         Code::Unavailable => format!("{server} has ended the stream: {words}"),
         code => format!("{server} answers {code:?}: {words}. Is it the gRPC address of a chandler?"),

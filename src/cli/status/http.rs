@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::cli::dial::Dial;
 use crate::security::tls::speaks;
+use crate::security::tls::words::innermost;
 
 /// Far more than the rows of 10,000 clients take; whatever sends more is no chandler.
 const ANSWER_BYTES: usize = 256 << 20;
@@ -28,11 +29,14 @@ pub(super) async fn get(server: &str, dial: &Dial, path: &str) -> Result<(Status
             Some(tls) => {
                 let host = server.rsplit_once(':').map_or(server, |(host, _)| host).trim_matches(['[', ']']);
                 let socket = tls.connect(socket, host, &[speaks::HTTP1]).await;
-                let socket = socket.map_err(|e| format!("cannot reach {server}: {e}{}", dial.advice()))?;
+                let socket = socket
+                    .map_err(|e| format!("cannot reach {server}: {}{}", innermost(&e), dial.advice()))?;
                 exchange(socket, server, dial, path).await
             }
         };
-        answer.map_err(|e| format!("{server} does not speak HTTP as expected: {e}{}", dial.advice()))
+        answer.map_err(|e| {
+            format!("{server} does not speak HTTP as expected: {}{}", innermost(&*e), dial.advice())
+        })
     };
     match tokio::time::timeout(PATIENCE, answer).await {
         Ok(answer) => answer,

@@ -356,6 +356,25 @@ fn addresses_are_what_the_sidecar_listens_on() {
 }
 
 #[test]
+fn with_addresses_of_endpoints_one_that_leaves_is_a_change_of_endpoints_alone() {
+    let mut s = Scene::of(two());
+    s.mapping.addresses = Addresses::Endpoints;
+    let topology = s.topology();
+    let gone = s.service.endpoints.pop().unwrap();
+    let entry = s.entry();
+    assert_eq!((addresses(&entry).len(), entry.addresses.len()), (1, 2));
+    assert_eq!(s.topology(), topology);
+    s.now = 1_000;
+    assert_eq!(s.entry().addresses.len(), 1);
+    // Without any instance the last address stays: without one the sidecar would listen on all of them.
+    s.service.endpoints.clear();
+    s.now = 9_999;
+    assert_eq!(s.entry().addresses.len(), 1);
+    s.service.endpoints.push(gone);
+    assert_eq!(s.entry().addresses.len(), 2);
+}
+
+#[test]
 fn sockets_are_served_on_one_port() {
     let mut s = Scene::of(vec![unix("unix:///run/web.sock"), unix("unix://@web")]);
     s.service.ports = vec![port(80, Protocol::Http)];

@@ -14,7 +14,7 @@ use crate::model::change::{Batch, Cause, Trust};
 use crate::model::endpoint::{Address, Endpoint, EndpointPorts};
 use crate::model::labels::Labels;
 use crate::model::object::Object;
-use crate::model::service::{ItemKind, Protocol, Scope, Service};
+use crate::model::service::{Addresses, ItemKind, Protocol, Scope, Service};
 use crate::pipeline::intake::Generation;
 use crate::pipeline::reading::Startup;
 use crate::pipeline::report::Wanted;
@@ -453,6 +453,31 @@ fn only_tagged(policy: &mut Policy) {
 
 fn addresses(bench: &Bench, name: &str) -> Vec<String> {
     published(bench, name).endpoints.into_iter().map(|e| e.address).collect()
+}
+
+#[test]
+fn an_address_whose_instance_left_stays_until_another_service_is_seen_there() {
+    let mut bench = Bench::new(vec![with_policy("a", |p| p.map.addresses = Addresses::Endpoints)]);
+    bench.say(
+        "a",
+        1,
+        reset(vec![service_at("x", &["10.0.0.1", "10.0.0.2"]), service_at("y", &["10.0.0.3"])]),
+    );
+    bench.settle(0);
+    let listened = |bench: &Bench, name: &str| published(bench, name).addresses;
+    bench.say("a", 1, Batch(vec![Change::Upsert(service_at("x", &["10.0.0.2"]))]));
+    bench.settle(1_000);
+    assert_eq!(addresses(&bench, "mesh/x.test"), ["10.0.0.2"]);
+    assert_eq!(listened(&bench, "mesh/x.test"), ["10.0.0.1", "10.0.0.2"]);
+    bench.say("a", 1, Batch(vec![Change::Upsert(service_at("y", &["10.0.0.1", "10.0.0.3"]))]));
+    bench.settle(10_000);
+    assert_eq!(listened(&bench, "mesh/x.test"), ["10.0.0.2"]);
+    assert_eq!(listened(&bench, "mesh/y.test"), ["10.0.0.1", "10.0.0.3"]);
+    bench.say("a", 1, Batch(vec![Change::Upsert(service_at("y", &["10.0.0.3"]))]));
+    bench.settle(1_000);
+    assert_eq!(listened(&bench, "mesh/y.test"), ["10.0.0.1", "10.0.0.3"]);
+    bench.settle(130_000);
+    assert_eq!(listened(&bench, "mesh/y.test"), ["10.0.0.3"]);
 }
 
 #[test]

@@ -20,6 +20,7 @@ use super::certificate::{Pair, Roots, identities};
 use super::client::{pair_of, roots_of};
 use super::handshake::HandshakeError;
 use super::{TlsError, provider, speaks};
+use crate::security::farewell;
 use crate::security::kept::{Held, Keeper, Kept};
 use crate::security::peer::Identity;
 
@@ -128,7 +129,14 @@ impl ServerTls {
         socket: TcpStream,
     ) -> Result<(TlsStream<TcpStream>, Arc<[Identity]>), HandshakeError> {
         let config = self.config().map_err(|e| HandshakeError::Ours(e.to_string()))?;
-        let stream = TlsAcceptor::from(config).accept(socket).await.map_err(|e| of_io(&e))?;
+        let stream = match TlsAcceptor::from(config).accept(socket).into_fallible().await {
+            Ok(stream) => stream,
+            Err((error, socket)) => {
+                // The alert that says why has been sent; it is to be read, too.
+                farewell::close(socket, &[]).await;
+                return Err(of_io(&error));
+            }
+        };
         // Only where authorities are known are certificates asked for, and then an unverified one ends the handshake.
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let names = match shown {

@@ -15,10 +15,10 @@ import (
 )
 
 type callFlags struct {
-	url, connect, host, method, body string
-	tcp                              bool
-	every, timeout                   time.Duration
-	headers                          pairs
+	url, connect, host, method, body, dns string
+	tcp                                   bool
+	every, timeout                        time.Duration
+	headers                               pairs
 }
 
 // runCall makes one call, or one after another, and writes a line for each: what answered or what went wrong.
@@ -28,6 +28,7 @@ func runCall(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("call", flag.ContinueOnError)
 	flags.StringVar(&f.url, "url", "", "http://… to get")
 	flags.StringVar(&f.connect, "connect", "", "HOST:PORT to connect to whatever the URL says; with -tcp the only address")
+	flags.StringVar(&f.dns, "dns", "", "HOST:PORT of the DNS server that resolves the URL's host, anew for each call; absent: this machine's own way")
 	flags.StringVar(&f.host, "host", "", "Host header, where it differs from the URL's")
 	flags.StringVar(&f.method, "method", http.MethodGet, "HTTP method")
 	flags.StringVar(&f.body, "body", "", "what to send")
@@ -110,7 +111,18 @@ func (f *callFlags) dial(ctx context.Context, network, address string) (net.Conn
 	if f.connect != "" {
 		address = f.connect
 	}
-	return (&net.Dialer{}).DialContext(ctx, network, address)
+	return f.dialer().DialContext(ctx, network, address)
+}
+
+// dialer resolves names as an application does on a machine whose resolver is f.dns.
+func (f *callFlags) dialer() *net.Dialer {
+	if f.dns == "" {
+		return &net.Dialer{}
+	}
+	ask := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, f.dns)
+	}
+	return &net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: ask}}
 }
 
 func (f *callFlags) line(ctx context.Context) (event, error) {
