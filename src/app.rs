@@ -4,6 +4,7 @@
 mod dial;
 mod doors;
 mod once;
+mod open_files;
 mod registries;
 mod reload;
 mod run;

@@ -11,6 +11,8 @@ mod ads_delta;
 mod ads_sotw;
 mod body;
 mod client;
+mod connections;
+mod ending;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod galley;
@@ -24,6 +26,7 @@ mod metrics;
 mod oversize;
 mod pace;
 mod patience;
+mod raw;
 mod server;
 mod stream;
 

@@ -716,8 +716,8 @@ fn addresses_to_listen_on_need_a_restart() {
     let words = refusal.to_string();
     for word in [
         "`server.listeners` cannot change while chandler runs",
-        "127.0.0.1:9901",
-        "127.0.0.1:1",
+        "(from 127.0.0.1:9901 to 127.0.0.1:1)",
+        "(from 127.0.0.1:9903 to 127.0.0.1:3)",
         "restart chandler",
     ] {
         assert!(words.contains(word), "{words}");

@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::admin::{self, AdminState};
 use crate::app::dial::Dials;
 use crate::app::doors::Doors;
+use crate::app::open_files;
 use crate::app::reload::{Reason, Reload};
 use crate::app::{App, ConfigSource, Error, GRACE, Parts, Sockets, settings, systemd};
 use crate::config::Config;
@@ -45,6 +46,7 @@ impl App {
         let Self { config, source, sockets, mut parts, pipeline, delivery, metrics, reload_failed, .. } =
             self;
         let shown: Shown = Arc::new(Mutex::new(config.shown()));
+        open_files::raise(config.server.limits.streams);
         let mut tasks = Critical::default();
         tasks.spawn("the pipeline", pipeline.run(parts.shutdown.stopped()));
         for doubt in config.doubts() {

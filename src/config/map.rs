@@ -39,6 +39,8 @@ pub(super) struct KindDefaults {
     pub(super) noise: &'static [&'static str],
     /// Metadata, key and value (patterns), of what is not taken.
     pub(super) excluded: &'static [(&'static str, &'static str)],
+    /// Names (patterns) of what is not taken.
+    pub(super) excluded_names: &'static [&'static str],
     /// Metadata that mean something already.
     pub(super) conventions: Conventions,
 }
@@ -54,6 +56,7 @@ impl KindDefaults {
         protocol: Protocol::Auto,
         noise: &[],
         excluded: &[],
+        excluded_names: &[],
         conventions: Conventions { protocol: &[], grpc_port: &[], region: &[], zone: &[] },
     };
 

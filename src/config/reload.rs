@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::SocketAddr;
 
 use super::{Config, RegistryConfig};
 use crate::model::service::RegistryName;
@@ -157,21 +158,24 @@ impl Config {
     }
 
     fn unchangeable(&self, new: &Self) -> Vec<String> {
-        let (old_shown, new_shown) = (self.shown(), new.shown());
+        let listeners = |config: &Self| config.server.listeners.iter().map(|l| l.address).collect();
         [
-            ("/server/listeners", "server.listeners", !self.server.listens_like(&new.server)),
-            ("/telemetry", "telemetry", self.telemetry != new.telemetry),
-            ("/admin", "admin", self.admin.listen != new.admin.listen),
+            ("server.listeners", listeners(self), listeners(new)),
+            ("telemetry", vec![self.telemetry.listen], vec![new.telemetry.listen]),
+            ("admin", vec![self.admin.listen], vec![new.admin.listen]),
         ]
         .into_iter()
-        .filter(|(_, _, differs)| *differs)
-        .map(|(pointer, name, _)| {
-            let show = |all: &serde_json::Value| all.pointer(pointer).map(ToString::to_string).unwrap_or_default();
-            let (from, to) = (show(&old_shown), show(&new_shown));
+        .filter(|(_, from, to)| from != to)
+        .map(|(name, from, to)| {
+            let (from, to) = (joined(&from), joined(&to));
             format!("`{name}` cannot change while chandler runs (from {from} to {to}): restart chandler to listen there")
         })
         .collect()
     }
+}
+
+fn joined(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Registries of `these` that are not among `those`.

@@ -26,7 +26,8 @@ fn excluded(kind: &KindDefaults) -> Vec<Rule> {
     let rule = |(key, value): &(&str, &str)| {
         Some(Rule { metadata: vec![(globs(key)?, globs(value)?)], ..Rule::default() })
     };
-    kind.excluded.iter().filter_map(rule).collect()
+    let named = |name: &&str| Some(Rule { name: Some(globs(name)?), ..Rule::default() });
+    kind.excluded.iter().filter_map(rule).chain(kind.excluded_names.iter().filter_map(named)).collect()
 }
 
 fn rules(sections: Vec<Fields<'_, '_>>) -> Vec<Rule> {

@@ -61,12 +61,6 @@ impl Server {
         Decoded { value: Self { listeners, limits, dial }, sockets }
     }
 
-    /// Whether both have the same addresses in the same order.
-    pub(super) fn listens_like(&self, other: &Self) -> bool {
-        let addresses = |server: &Self| server.listeners.iter().map(|l| l.address).collect::<Vec<_>>();
-        addresses(self) == addresses(other)
-    }
-
     pub(super) fn shown(&self) -> Value {
         let listeners: Vec<Value> =
             self.listeners.iter().map(|l| listen::shown("address", l.address, &l.entrance)).collect();

@@ -1,15 +1,11 @@
 //! Envoy's aggregated discovery service: the gRPC path of both xDS wires, and what they have in common.
 
-use std::convert::Infallible;
-use std::future::{Ready, ready};
-use std::task::{Context, Poll};
-
 use tonic::Status;
-use tonic::server::NamedService;
 
 use crate::delivery::ads_delta::AdsDelta;
 use crate::delivery::ads_sotw::AdsSotw;
 use crate::delivery::body::{Frames, Head, TooLarge};
+use crate::delivery::raw::Methods;
 use crate::delivery::{Deps, HttpRequest, HttpResponse, open};
 use crate::proto::core;
 use crate::resource::collection::Collection;
@@ -24,38 +20,18 @@ const MESH_CONFIG: &str = "core/v1alpha1/MeshConfig";
 /// Who answers, in every response.
 const IDENTIFIER: &str = concat!("chandler/", env!("CARGO_PKG_VERSION"));
 
-/// The service: raw, because its responses are shared buffers and not messages.
-#[derive(Debug, Clone)]
-pub(super) struct Ads {
-    deps: Deps,
-}
+/// The service.
+pub(super) struct Ads;
 
-impl Ads {
-    pub(super) fn new(deps: Deps) -> Self {
-        Self { deps }
-    }
-}
-
-impl NamedService for Ads {
+impl Methods for Ads {
     const NAME: &'static str = NAME;
-}
 
-impl tower::Service<HttpRequest> for Ads {
-    type Response = HttpResponse;
-    type Error = Infallible;
-    type Future = Ready<Result<HttpResponse, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: HttpRequest) -> Self::Future {
-        let method = request.uri().path().rsplit('/').next().unwrap_or_default();
-        ready(Ok(match method {
-            "StreamAggregatedResources" => open::<AdsSotw>(&self.deps, request),
-            "DeltaAggregatedResources" => open::<AdsDelta>(&self.deps, request),
+    fn answer(method: &str, deps: &Deps, request: HttpRequest) -> HttpResponse {
+        match method {
+            "StreamAggregatedResources" => open::<AdsSotw>(deps, request),
+            "DeltaAggregatedResources" => open::<AdsDelta>(deps, request),
             _ => Status::unimplemented("this service streams or deltas aggregated resources").into_http(),
-        }))
+        }
     }
 }
 

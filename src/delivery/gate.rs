@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tonic::Status;
 
 use crate::delivery::body::PushBody;
+use crate::delivery::ending;
 use crate::delivery::grants;
 use crate::delivery::held::{HeldBody, MOST_HELD};
 use crate::delivery::line::Origin;
@@ -179,7 +180,7 @@ impl Refused {
 
     fn status(&self) -> Status {
         match self {
-            Self::Draining => stream::leaving(),
+            Self::Draining => ending::leaving(),
             Self::TooOften(rate) => Status::resource_exhausted(format!(
                 "more than {rate} new streams a second from one peer: wait before you connect again"
             )),
@@ -199,6 +200,7 @@ pub(super) fn open<P: Protocol>(deps: &Deps, request: HttpRequest) -> HttpRespon
     let Some(Origin { facts, line }) = request.extensions().get::<Origin<Peer>>().cloned() else {
         return Status::internal("a stream without a connection; please report it").into_http();
     };
+    line.used();
     let peer = facts.with_headers(request.headers());
     match deps.gate.admit(deps, &peer) {
         Ok(Admitted { in_force, seat, throttle }) => {

@@ -4,16 +4,12 @@
 //! It never says `incremental` unless the request that is answered did, never sends an empty nonce, and ends no stream
 //! because of a collection that it does not know: each of these would cost the mesh a Pilot.
 
-use std::convert::Infallible;
-use std::future::{Ready, ready};
-use std::task::{Context, Poll};
-
 use tonic::Status;
-use tonic::server::NamedService;
 
 use crate::delivery::ads;
 use crate::delivery::body::{Frames, Head, TooLarge};
 use crate::delivery::oversize;
+use crate::delivery::raw::Methods;
 use crate::delivery::{Deps, HttpRequest, HttpResponse, Protocol, StreamSettings, open};
 use crate::proto::mcp::RequestResources;
 use crate::resource::legacy;
@@ -26,37 +22,17 @@ pub(super) const NAME: &str = "istio.mcp.v1alpha1.ResourceSource";
 /// What a dialling source calls the message that makes the sink notice the stream.
 pub(super) const TRIGGER: &str = "$triggerCollection";
 
-/// The service: raw, because its responses are shared buffers and not messages.
-#[derive(Debug, Clone)]
-pub(super) struct Source {
-    deps: Deps,
-}
+/// The service.
+pub(super) struct Source;
 
-impl Source {
-    pub(super) fn new(deps: Deps) -> Self {
-        Self { deps }
-    }
-}
-
-impl NamedService for Source {
+impl Methods for Source {
     const NAME: &'static str = NAME;
-}
 
-impl tower::Service<HttpRequest> for Source {
-    type Response = HttpResponse;
-    type Error = Infallible;
-    type Future = Ready<Result<HttpResponse, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: HttpRequest) -> Self::Future {
-        let method = request.uri().path().rsplit('/').next().unwrap_or_default();
-        ready(Ok(match method {
-            "EstablishResourceStream" => open::<Mcp>(&self.deps, request),
+    fn answer(method: &str, deps: &Deps, request: HttpRequest) -> HttpResponse {
+        match method {
+            "EstablishResourceStream" => open::<Mcp>(deps, request),
             _ => Status::unimplemented("this service establishes resource streams").into_http(),
-        }))
+        }
     }
 }
 

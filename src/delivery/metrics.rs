@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 
 use tonic::Code;
 
+use crate::delivery::connections::Connections;
 use crate::delivery::galley::Galley;
 use crate::delivery::oversize::LegacyMetrics;
 use crate::resource::legacy;
@@ -143,6 +144,7 @@ pub struct DeliveryMetrics {
     push_ack: Family<Kind, Histogram, fn() -> Histogram>,
     streams_refused: Family<OfReason, Counter>,
     limits_reached: Family<OfLimit, Counter>,
+    connections: Connections,
     galley: Galley,
     legacy: LegacyMetrics,
 }
@@ -164,6 +166,7 @@ impl DeliveryMetrics {
             push_ack: Family::new_with_constructor(push_ack_buckets),
             streams_refused: Family::default(),
             limits_reached: Family::default(),
+            connections: Connections::default(),
             galley: Galley::default(),
             legacy: LegacyMetrics::default(),
         };
@@ -177,6 +180,7 @@ impl DeliveryMetrics {
         registry.register("streams_refused", help, metrics.streams_refused.clone());
         let help = "How often something was refused, slowed down or ended by a limit, by its name in the configuration";
         registry.register("limits_reached", help, metrics.limits_reached.clone());
+        metrics.connections.register(registry);
         metrics.start_at_zero();
         metrics.legacy.register(registry);
         metrics
@@ -197,6 +201,11 @@ impl DeliveryMetrics {
         for limit in Limit::ALL {
             drop(self.limits_reached.get_or_create(&OfLimit { limit }));
         }
+    }
+
+    /// How many connections there are.
+    pub(super) fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// What is counted of the legacy wires alone.

@@ -13,6 +13,7 @@ use crate::delivery::accept::Listener;
 use crate::delivery::ads::{self, Ads};
 use crate::delivery::line::Severable;
 use crate::delivery::mcp;
+use crate::delivery::raw::Raw;
 use crate::proto::DESCRIPTORS;
 use crate::security::authorizer::Authorizer;
 
@@ -75,7 +76,8 @@ pub async fn serve(listener: Listener, access: Arc<dyn Authorizer>, deps: Deps) 
             .with_service_name(mcp::NAME)
             .with_service_name(HEALTH)
     };
-    let incoming = listener.incoming().map(|connection| connection.map(Severable::new));
+    let connections = deps.metrics.connections().clone();
+    let incoming = listener.incoming().map(|io| io.map(|io| Severable::new(io, &connections)));
     let server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -84,8 +86,8 @@ pub async fn serve(listener: Listener, access: Arc<dyn Authorizer>, deps: Deps) 
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_max_header_list_size(HEADERS)
         .max_frame_size(FRAME)
-        .add_service(Ads::new(deps.clone()))
-        .add_service(mcp::Source::new(deps.clone()))
+        .add_service(Raw::<Ads>::new(deps.clone()))
+        .add_service(Raw::<mcp::Source>::new(deps.clone()))
         .add_service(health)
         .add_service(descriptors().build_v1()?)
         .add_service(descriptors().build_v1alpha()?)

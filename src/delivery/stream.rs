@@ -7,7 +7,6 @@
 //! comes in one go, and may decide how all of it is answered. A stream that is ended with an error has lived about a second
 //! at least: Pilot 1.6 to 1.8 comes back at once, thousands of times a second.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -16,6 +15,7 @@ use tonic::{Code, Status, Streaming};
 
 use crate::delivery::body::{Outlet, RequestDecoder};
 use crate::delivery::client::Client;
+use crate::delivery::ending::{End, is_broken, leaving, refusal, time_to_leave};
 use crate::delivery::grants::Grants;
 use crate::delivery::held::HOLD;
 use crate::delivery::line::Share;
@@ -26,7 +26,6 @@ use crate::delivery::patience::{Overdue, Patience};
 use crate::delivery::{Deps, Protocol, StreamSettings};
 use crate::limit::{Charged, EXCESS, Limits, PeerKey, Seat, Throttle};
 use crate::resource::snapshot::Snapshot;
-use crate::runtime::shutdown::Shutdown;
 use crate::security::peer::Peer;
 use crate::session::message::{Request, Target};
 use crate::session::{Event, ProtocolError, Session};
@@ -47,17 +46,6 @@ pub(super) struct Stream<P: Protocol> {
     limits: Limits,
     opened: Instant,
     deps: Deps,
-}
-
-/// How a stream ends.
-#[derive(Debug)]
-enum End {
-    /// With a status for the client.
-    Status(Status),
-    /// There is no client any more.
-    Gone,
-    /// The client does not read.
-    Stalled,
 }
 
 /// What a client sends, message by message.
@@ -311,34 +299,4 @@ impl<P: Protocol> Stream<P> {
         });
         End::Status(overdue.status())
     }
-}
-
-/// Whether the connection broke, as opposed to a message that makes no sense: only what comes from below has a source.
-fn is_broken(status: &Status) -> bool {
-    std::error::Error::source(status).is_some()
-}
-
-/// Returns when this stream is to end: at a moment of its own within the grace, so that clients do not all arrive at
-/// another replica at once.
-async fn time_to_leave(shutdown: &Shutdown) {
-    shutdown.draining().await;
-    // The keys of a hasher are std's one source of randomness; this needs no better one.
-    let random = std::hash::RandomState::new().hash_one(());
-    #[allow(clippy::cast_precision_loss)] // a share of a pause
-    let share = random as f64 / u64::MAX as f64;
-    tokio::select! {
-        () = tokio::time::sleep(shutdown.grace().mul_f64(share)) => {}
-        () = shutdown.stopped().cancelled_owned() => {}
-    }
-}
-
-pub(super) fn leaving() -> Status {
-    Status::unavailable("this server is stopping: connect again")
-}
-
-fn refusal(error: ProtocolError) -> End {
-    End::Status(match error {
-        ProtocolError::Malformed(what) => Status::invalid_argument(what),
-        ProtocolError::TooMuch(what) => Status::resource_exhausted(what),
-    })
 }

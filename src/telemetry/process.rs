@@ -37,6 +37,9 @@ impl Collector for Process {
             let open = i64::try_from(open.count()).unwrap_or(i64::MAX).saturating_sub(1);
             put(&mut encoder, "process_open_fds", "Open files and sockets", &ConstGauge::new(open))?;
         }
+        if let Some(most) = fs::read_to_string("/proc/self/limits").ok().as_deref().and_then(open_files) {
+            put(&mut encoder, "process_max_fds", "Open files and sockets allowed", &ConstGauge::new(most))?;
+        }
         Ok(())
     }
 }
@@ -78,6 +81,11 @@ fn resident(text: &str) -> Option<i64> {
     kib.checked_mul(1024)
 }
 
+/// How many files may be open; `None`: without limit.
+fn open_files(text: &str) -> Option<i64> {
+    text.lines().find_map(|l| l.strip_prefix("Max open files "))?.split_whitespace().next()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +101,10 @@ mod tests {
     #[test]
     fn sizes_and_times_are_in_base_units() {
         assert_eq!(resident("Name:\tx\nVmRSS:\t    2048 kB\n"), Some(2 << 20));
+        assert_eq!(
+            open_files("Limit  Soft Limit  Hard Limit  Units\nMax open files   1024   4096   files\n"),
+            Some(1024)
+        );
         assert_eq!(boot_time("cpu 1 2\nbtime 1700000000\n"), Some(1_700_000_000.0));
     }
 

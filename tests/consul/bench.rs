@@ -55,7 +55,11 @@ pub(crate) fn token_file(path: PathBuf) -> Credentials {
 }
 
 pub(crate) fn tls(ca: PathBuf, identity: Option<(PathBuf, PathBuf)>) -> TlsFiles {
-    TlsFiles { ca: Some(ca), identity: identity.map(|(cert, key)| IdentityFiles { cert, key }) }
+    TlsFiles {
+        ca: Some(ca),
+        identity: identity.map(|(cert, key)| IdentityFiles { cert, key }),
+        server_name: None,
+    }
 }
 
 /// A factory, its present life, and what is known.

@@ -214,9 +214,10 @@ async fn tls_with_a_private_authority_and_a_client_certificate() {
     let ca = parameters.self_signed(&ca_key).unwrap();
     let issuer = rcgen::Issuer::new(parameters, ca_key);
     std::fs::write(path("ca.pem"), ca.pem()).unwrap();
+    // The server's does not name the address under which it is reached here.
     for name in ["server", "client"] {
         let key = rcgen::KeyPair::generate().unwrap();
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let names = vec!["server.dc1.consul".to_owned()];
         let cert = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
         std::fs::write(path(&format!("{name}.pem")), cert.pem()).unwrap();
         std::fs::write(path(&format!("{name}.key")), key.serialize_pem()).unwrap();
@@ -234,7 +235,13 @@ async fn tls_with_a_private_authority_and_a_client_certificate() {
         let identity = identity.then(|| (path("client.pem"), path("client.key")));
         if let Some(ca) = ca {
             settings.http.tls = tls(path(ca), identity);
+            settings.http.tls.server_name = Some("server.dc1.consul".to_owned());
         }
+        settings
+    };
+    let under = |name: Option<&str>| {
+        let mut settings = over_tls(Some("ca.pem"), true);
+        settings.http.tls.server_name = name.map(str::to_owned);
         settings
     };
     // A thousand services, each with a query of its own: HTTP/2 carries them over few connections.
@@ -247,6 +254,8 @@ async fn tls_with_a_private_authority_and_a_client_certificate() {
     for (settings, words) in [
         (over_tls(None, false), "`tls.caFile`"),
         (over_tls(Some("server.pem"), true), "TLS: "),
+        (under(None), "TLS: "),
+        (under(Some("server.dc2.consul")), "TLS: "),
         (over_tls(Some("ca.pem"), false), "`tls.certFile`"),
         (over_tls(Some("missing.pem"), true), "missing.pem cannot be read"),
         (over_tls(Some("server.key"), true), "server.key holds no certificate"),

@@ -36,7 +36,7 @@ fn instance(service: &str, id: &str, ip: &str, port: u16, meta: &Value) -> Value
 /// What is registered says in its metadata that it speaks HTTP, as Consul's users do.
 async fn by_the_name_that_consul_resolves(age: Age) {
     let place = Mesh::place().await;
-    let (consul, registry) = agent(&place, "{web: {addresses: none}}").await;
+    let (consul, registry) = agent(&place, "{}").await;
     let http = json!({"protocol": "http"});
     consul.register(&instance("web", "first", FIRST, 8080, &http)).await;
     let mut mesh = Mesh::of_registry(age, &place, &registry).await;

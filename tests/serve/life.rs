@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use tokio::net::UnixDatagram;
+use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::support::{Chandler, PATIENCE, Place, Sotw, eventually};
+use crate::support::{Chandler, PATIENCE, Place, Process, Sotw, eventually, free_address};
 use crate::{SERVICES, WEB, web};
 
 #[tokio::test]
@@ -150,4 +151,25 @@ async fn stuck_process_gives_no_sign_of_life() {
     while timeout(Duration::from_secs(1), manager.0.recv(&mut bytes)).await.is_ok() {}
     chandler.process().signal("CONT").await;
     manager.told("WATCHDOG=1").await;
+}
+
+#[tokio::test]
+async fn it_takes_as_many_open_files_as_it_may_have() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (grpc, telemetry, admin) = (free_address(), free_address(), free_address());
+    let config = format!(
+        "server: {{listeners: [{{address: '{grpc}'}}]}}\ntelemetry: {{listen: '{telemetry}'}}\nadmin: {{listen: '{admin}'}}\n\
+         registries: [{{name: none, files: {{path: services}}}}]\n"
+    );
+    std::fs::write(dir.path().join("chandler.yaml"), config).expect("a configuration");
+    // Few at first, and more for who asks.
+    let script = "ulimit -Sn 200 && ulimit -Hn 3000 && exec \"$0\" serve --config chandler.yaml";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(Chandler::program()).current_dir(dir.path());
+    let mut process = Process::start("chandler", command);
+    let ready = async || Place::Host.get(telemetry, "/readyz").await.is_some_and(|a| a.status == 200);
+    process.ready("readiness", ready).await;
+    let metrics = Place::Host.get(telemetry, "/metrics").await.expect("metrics").body;
+    assert!(metrics.lines().any(|line| line == "process_max_fds 3000"), "{metrics}");
+    process.wait_for_log("fewer files may be open than server.limits.streams needs").await;
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::support::{Chandler, PATIENCE, Place, Sotw, eventually};
+use crate::support::{Certificates, Chandler, PATIENCE, Place, Sotw, eventually};
 use crate::{SERVICES, WEB, page_says, web};
 
 #[tokio::test]
@@ -72,8 +72,15 @@ fn served(text: &str) -> Metrics {
 async fn every_metric_that_alerts_and_dashboard_name_is_there_with_its_type_and_labels() {
     needs!(Probe);
     let bad = WEB.replace("web", "bad").replace("8080", "0");
-    let mut chandler = Chandler::start("", &[("web.yaml", WEB), ("bad.yaml", &bad)]).await;
+    let files = Certificates::create();
+    let path = |name| files.path(name).display().to_string();
+    let tls = format!("tls: {{certFile: '{}', keyFile: '{}'}}", path("server.pem"), path("server.key"));
+    let builder = Chandler::build().admin(&tls).service_file("web.yaml", WEB).service_file("bad.yaml", &bad);
+    let mut chandler = builder.start().await;
     chandler.synced().await;
+    let server = chandler.grpc.to_string();
+    let legacy = ["get", "se", "--wire", "mcp", "--server", &server];
+    assert!(Chandler::command(&legacy, &chandler.services_dir()).await.0.success());
     // Somebody acknowledges, and somebody refuses.
     let mut good = Sotw::start(&Place::Host, chandler.grpc, &["-types", SERVICES]);
     let mut objector = Sotw::start(&Place::Host, chandler.grpc, &["-types", SERVICES, "-nack", SERVICES]);

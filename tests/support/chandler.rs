@@ -18,6 +18,7 @@ pub struct ChandlerBuilder {
     config: String,
     listener: String,
     server: String,
+    admin: String,
     registries: String,
     files: Vec<(String, String)>,
     arguments: Vec<String>,
@@ -45,6 +46,13 @@ impl ChandlerBuilder {
     #[must_use]
     pub fn server(mut self, keys: &str) -> Self {
         self.server = format!(", {keys}");
+        self
+    }
+
+    /// Further keys of `admin`: `tls: {…}`. Then [`Chandler::api`] does not get through.
+    #[must_use]
+    pub fn admin(mut self, keys: &str) -> Self {
+        self.admin = format!(", {keys}");
         self
     }
 
@@ -140,6 +148,7 @@ impl Chandler {
             config: String::new(),
             listener: String::new(),
             server: String::new(),
+            admin: String::new(),
             registries: "- name: onboard\n  files: {path: services}".to_owned(),
             files: Vec::new(),
             arguments: Vec::new(),
@@ -176,8 +185,12 @@ impl Chandler {
         let Self { grpc, telemetry, admin, .. } = self;
         let text = format!(
             "server: {{listeners: [{{address: '{grpc}'{}}}]{}}}\ntelemetry: {{listen: '{telemetry}'}}\n\
-             admin: {{listen: '{admin}'}}\nregistries:\n{}\n{}",
-            self.builder.listener, self.builder.server, self.builder.registries, self.builder.config
+             admin: {{listen: '{admin}'{}}}\nregistries:\n{}\n{}",
+            self.builder.listener,
+            self.builder.server,
+            self.builder.admin,
+            self.builder.registries,
+            self.builder.config
         );
         replace(&self.config_file(), &text);
     }

@@ -25,9 +25,12 @@ const NAME: &str = "pilot.example";
 const US: &str = "spiffe://cluster.local/ns/chandler/sa/chandler";
 const ENTRIES: &str = "istio/networking/v1alpha3/serviceentries";
 
-/// Asks everybody who dials for the ServiceEntries; hands on who came, and what each said first in answer.
+/// A stream that we have opened: who we are to the control plane, what we say, and its own words.
+type Opened = (Vec<String>, Streaming<Resources>, mpsc::UnboundedSender<Result<RequestResources, Status>>);
+
+/// Asks everybody who dials for the ServiceEntries, and hands the stream to the test.
 struct ControlPlane {
-    told: mpsc::UnboundedSender<(Vec<String>, Resources)>,
+    streams: mpsc::UnboundedSender<Opened>,
 }
 
 #[tonic::async_trait]
@@ -45,17 +48,7 @@ impl ResourceSink for ControlPlane {
         let sink_node = Some(SinkNode::default());
         out.send(Ok(RequestResources { sink_node, collection: ENTRIES.into(), ..Default::default() }))
             .unwrap();
-        let (told, mut from) = (self.told.clone(), request.into_inner());
-        tokio::spawn(async move {
-            let _open = out;
-            while let Ok(Some(message)) = from.message().await {
-                if message.collection == ENTRIES {
-                    let _ = told.send((names, message));
-                    break;
-                }
-            }
-            let _end = from.message().await;
-        });
+        self.streams.send((names, request.into_inner(), out)).unwrap();
         let requests = tokio_stream::wrappers::UnboundedReceiverStream::new(requests);
         Ok(Response::new(Box::pin(requests)))
     }
@@ -67,7 +60,7 @@ struct Bench {
     authority: Authority,
     address: String,
     keeper: Keeper,
-    told: mpsc::UnboundedReceiver<(Vec<String>, Resources)>,
+    streams: mpsc::UnboundedReceiver<Opened>,
     _tasks: JoinSet<()>,
 }
 
@@ -85,7 +78,7 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (through, incoming) = mpsc::unbounded_channel();
-        let (told, heard) = mpsc::unbounded_channel();
+        let (streams, opened) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             loop {
@@ -96,12 +89,12 @@ impl Bench {
             }
         });
         tasks.spawn(async move {
-            let service = ResourceSinkServer::new(ControlPlane { told });
+            let service = ResourceSinkServer::new(ControlPlane { streams });
             let incoming = tokio_stream::wrappers::UnboundedReceiverStream::new(incoming);
             let server = tonic::transport::Server::builder().add_service(service);
             server.serve_with_incoming(incoming).await.unwrap();
         });
-        Self { dir, authority, address, keeper, told: heard, _tasks: tasks }
+        Self { dir, authority, address, keeper, streams: opened, _tasks: tasks }
     }
 
     /// The program, which dials with these keys of `tls`; `DIR` stands for the folder of the files.
@@ -115,8 +108,18 @@ impl Bench {
             )
     }
 
-    async fn told(&mut self) -> (Vec<String>, Resources) {
-        tokio::time::timeout(PATIENCE, self.told.recv()).await.expect("nobody dials").unwrap()
+    /// Who dials, and what it says first of the ServiceEntries. While the stream is held it is open.
+    async fn told(&mut self) -> (Opened, Resources) {
+        let first = async {
+            let mut opened = self.streams.recv().await.unwrap();
+            loop {
+                let message = opened.1.message().await.unwrap().unwrap();
+                if message.collection == ENTRIES {
+                    return (opened, message);
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, first).await.expect("nobody dials")
     }
 }
 
@@ -127,8 +130,8 @@ const MUTUAL: &str =
 async fn a_control_plane_is_dialled_over_mutual_tls_and_told_what_is_served() {
     let mut bench = Bench::start().await;
     let chandler = bench.chandler(MUTUAL).start().await;
-    let (names, told) = bench.told().await;
-    assert_eq!(names, [US]);
+    let (opened, told) = bench.told().await;
+    assert_eq!(opened.0, [US]);
     assert_eq!(told.resources.len(), 1);
     let (code, out, _) =
         Chandler::command(&["status", "--admin", &chandler.admin.to_string()], bench.dir.path()).await;
@@ -155,5 +158,5 @@ async fn what_keeps_a_control_plane_from_being_dialled_is_said_and_can_be_mended
         .await;
     write(bench.dir.path(), "ca.crt", &bench.authority.pem);
     bench.keeper.look();
-    assert_eq!(bench.told().await.0, [US]);
+    assert_eq!(bench.told().await.0.0, [US]);
 }

@@ -95,7 +95,10 @@ async fn a_control_plane_that_is_dialled_is_triggered_and_then_told_what_it_asks
     to.send(Ok(nacks(&second))).unwrap();
     to.send(Ok(asks(SERVICES))).unwrap();
     assert_eq!(next(&mut from).await.collection, SERVICES);
-    assert_eq!(d.rig.status.clients()[0].watches[ENTRIES].nack.as_deref(), Some("message is nil"));
+    assert_eq!(
+        d.rig.status.clients()[0].watches[ENTRIES].nack.as_deref(),
+        Some("message is nil (code 2, Unknown)")
+    );
 
     d.stop.cancel();
     d.dialler.join_next().await.unwrap().unwrap();

@@ -126,7 +126,10 @@ async fn a_nack_reaches_status_and_metrics_and_the_next_content_comes_whole() {
     stream.send(asks(SERVICES)).await;
     assert_eq!(stream.next().await.collection, SERVICES);
     let client = rig.status.clients()[0].clone();
-    assert_eq!((client.wire, client.watches[ENTRIES].nack.as_deref()), ("mcp", Some("message is nil")));
+    assert_eq!(
+        (client.wire, client.watches[ENTRIES].nack.as_deref()),
+        ("mcp", Some("message is nil (code 2, Unknown)"))
+    );
     assert_eq!(rig.metric("chandler_nacks_total{collection=\"serviceentries\"}"), 1);
     rig.publish(&[("a", 2), ("b", 1)]);
     let next = stream.next().await;

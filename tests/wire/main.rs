@@ -317,7 +317,7 @@ async fn a_nack_is_shown_and_not_answered_until_something_changes() {
     stream.send(ask(SIDECAR)).await;
     assert_eq!(stream.next().await.type_url, SIDECAR);
     let watch = rig.status.clients()[0].watches[SE].clone();
-    assert_eq!(watch.nack.as_deref(), Some("cannot use it"));
+    assert_eq!(watch.nack.as_deref(), Some("cannot use it (code 3, InvalidArgument)"));
     assert_eq!(watch.sent.map(|v| v.to_string()), Some(first.version_info));
     assert_eq!(watch.acknowledged, None);
     assert_eq!(rig.metric("chandler_nacks_total{collection=\"serviceentries\"}"), 1);

@@ -16,11 +16,11 @@ pub(super) fn settings(
     connection: &Connection,
     token_header: Option<HeaderName>,
 ) -> Result<Settings, AddressError> {
-    let config::TlsFiles { ca, identity } = connection.tls.clone();
+    let config::TlsFiles { ca, identity, server_name } = connection.tls.clone();
     let config::Limits { connect, read, whole, body } = connection.limits;
     Ok(Settings {
         addresses: addresses.iter().map(|a| Address::parse(a.reveal())).collect::<Result<_, _>>()?,
-        tls: TlsFiles { ca, identity: identity.map(|(cert, key)| IdentityFiles { cert, key }) },
+        tls: TlsFiles { ca, identity: identity.map(|(cert, key)| IdentityFiles { cert, key }), server_name },
         credentials: match connection.credentials.clone() {
             config::Credentials::None => Credentials::None,
             config::Credentials::Token(token) => match token_header {

@@ -283,7 +283,7 @@ fn refused(server: &str, status: &Status, advice: &str) -> String {
     }
     match status.code() {
         Code::Unimplemented => format!("{server} speaks gRPC, but does not serve this wire ({words})"),
-        Code::PermissionDenied | Code::Unauthenticated => {
+        Code::PermissionDenied | Code::Unauthenticated | Code::ResourceExhausted => {
             format!("{server} refuses: {words}")
         }
         Code::Unavailable => format!("{server} has ended the stream: {words}"),

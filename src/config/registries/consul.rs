@@ -103,6 +103,9 @@ pub(super) const KIND: Kind = Kind {
         noise: &["consul-*", "external-source", "external-k8s-*"],
         // What consul-k8s synced into Consul came from the mesh: it would go round in circles.
         excluded: &[("external-source", "kubernetes")],
+        // Consul's servers, known by the port on which they speak to each other. A virtual address for
+        // `consul.service.consul` would take their API, which applications call by that name, away from them.
+        excluded_names: &["consul"],
         conventions: Conventions { protocol: &["protocol"], grpc_port: &[], region: &[], zone: &[] },
     },
     decode,

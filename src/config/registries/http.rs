@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustls_pki_types::ServerName;
 use serde_json::{Map, Value, json};
 
 use crate::config::{secret, units};
@@ -56,6 +57,8 @@ pub struct TlsFiles {
     pub ca: Option<PathBuf>,
     /// Our certificate chain and its key, for servers that ask for one.
     pub identity: Option<(PathBuf, PathBuf)>,
+    /// The name that the servers' certificates must have. Absent: the host of the address.
+    pub server_name: Option<String>,
 }
 
 /// What is shown to be let in.
@@ -161,6 +164,7 @@ impl Connection {
         if let Some((cert, key)) = &self.tls.identity {
             tls.extend([("certFile".into(), path(cert)), ("keyFile".into(), path(key))]);
         }
+        tls.extend(self.tls.server_name.as_ref().map(|name| ("serverName".into(), json!(name))));
         if !tls.is_empty() {
             section.insert("tls".into(), tls.into());
         }
@@ -197,13 +201,21 @@ fn limits(mut f: Fields<'_, '_>) -> Limits {
 }
 
 fn tls(mut f: Fields<'_, '_>, base: &Path) -> TlsFiles {
-    f.later(&["serverName", "insecureSkipVerify"]);
+    // Nobody is believed unseen; who would be is refused in words.
+    f.later(&["insecureSkipVerify"]);
     let mut file = |key| f.get(key, |n| secret::path(n, base));
     let (ca, cert, key) = (file("caFile"), file("certFile"), file("keyFile"));
     if cert.is_some() != key.is_some() {
         f.findings().push(Fault::new(f.at(), "`certFile` and `keyFile` go together: one of them is missing"));
     }
-    TlsFiles { ca, identity: cert.zip(key) }
+    let server_name = f.get("serverName", server_name);
+    TlsFiles { ca, identity: cert.zip(key), server_name }
+}
+
+fn server_name(node: &Node) -> Result<String, Fault> {
+    let wanted = || node.expected("a host name or an IP address, as a certificate has it");
+    let text = node.text().map_err(|_| wanted())?;
+    ServerName::try_from(text).map(|_| text.to_owned()).map_err(|_| wanted())
 }
 
 #[cfg(test)]
@@ -231,11 +243,11 @@ mod tests {
 
     #[test]
     fn a_secret_is_written_or_named_and_never_shown() {
-        let text = "{token: s3cret, tls: {caFile: ca.pem, certFile: /c.pem, keyFile: k.pem}}";
+        let text =
+            "{token: s3cret, tls: {caFile: ca.pem, certFile: /c.pem, keyFile: k.pem, serverName: a.b}}";
         let got = decode(text).unwrap();
         assert_eq!(got.credentials, Credentials::Token(Secret::Text(SecretText::new("s3cret"))));
-        let tls =
-            r#""tls":{"caFile":"/etc/chandler/ca.pem","certFile":"/c.pem","keyFile":"/etc/chandler/k.pem"}"#;
+        let tls = r#""tls":{"caFile":"/etc/chandler/ca.pem","certFile":"/c.pem","keyFile":"/etc/chandler/k.pem","serverName":"a.b"}"#;
         assert_eq!(shown(&got), format!(r#"{{{tls},"token":"***"}}"#));
         let got = decode("{username: me, passwordFile: pw}").unwrap();
         assert_eq!(got.credentials, Credentials::Basic("me".into(), Secret::File("/etc/chandler/pw".into())));
@@ -256,6 +268,7 @@ mod tests {
                 "the environment has no `CHANDLER_NO_SUCH_VARIABLE`",
             ),
             ("{tls: {certFile: c}}", "`certFile` and `keyFile` go together"),
+            ("{tls: {serverName: 'a b'}}", "a host name or an IP address"),
             ("{tls: {insecureSkipVerify: true}}", "not available in this version"),
         ] {
             let faults = decode(text).unwrap_err();

@@ -224,6 +224,19 @@ fn two_names_that_become_one_host_claim_it_both_and_the_catalog_decides() {
     assert_eq!(apart.len(), 4);
 }
 
+#[cfg(feature = "consul")]
+#[test]
+fn consul_itself_stays_out_of_the_mesh() {
+    let consul = BUILT.iter().position(|kind| kind.key == "consul").unwrap();
+    let (placeholders, policy) = policies().remove(consul);
+    let values = vec!["x".to_owned(); placeholders.len()];
+    let hosts = |name: &str| {
+        let endpoint = Endpoint::at(Address::parse("10.0.0.1").unwrap(), EndpointPorts::One(8300));
+        made(&service(name, &placeholders, &values, vec![endpoint]), &policy, &[]).unwrap().len()
+    };
+    assert_eq!((hosts("consul"), hosts("consul-ui")), (0, 1));
+}
+
 #[test]
 fn what_comes_from_kubernetes_is_not_sent_back() {
     let (placeholders, policy) = policies().remove(BUILT.len());

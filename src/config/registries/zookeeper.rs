@@ -197,7 +197,8 @@ fn tls(f: &mut Fields<'_, '_>, base: &Path) -> Option<TlsFiles> {
     if cert.is_some() != key.is_some() {
         f.findings().push(Fault::new(f.at(), "`certFile` and `keyFile` go together: one of them is missing"));
     }
-    Some(TlsFiles { ca, identity: cert.zip(key) })
+    // The client looks for no other name than that of the host which it dials.
+    Some(TlsFiles { ca, identity: cert.zip(key), server_name: None })
 }
 
 impl ZooKeeperConfig {

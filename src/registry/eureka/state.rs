@@ -182,7 +182,7 @@ impl State {
         let what = if self.complete {
             format!("{lacking} of {} instances are not back yet", self.ledger.len())
         } else {
-            "its clients may not be back yet".to_owned()
+            format!("its clients may not be back yet; if they are, wait {settle:?}, or set `settle` lower")
         };
         if reading.present.is_empty() {
             if doubted_for < settle {

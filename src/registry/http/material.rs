@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, header};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::time::Instant;
 
 use super::error::HttpFault;
 use super::files::{Files, chain_and_key, read, roots};
 use super::settings::{Address, Credentials, Limits, Secret, Settings, TlsFiles};
+use super::trust;
 
 /// Whoever changes a file waits this long at most until it is used; a look costs a few small reads.
 const LOOK: Duration = Duration::from_secs(5);
@@ -182,17 +184,16 @@ impl Recipe {
 
     fn tls(&self, files: &Files) -> Result<ClientConfig, String> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|e| format!("TLS cannot be set up: {e}"))?;
-        let needs = self.addresses.iter().any(Address::is_tls);
-        let builder = match &self.tls.ca {
-            Some(path) => builder.with_root_certificates(roots(path, files)?),
+        let roots = self.tls.ca.as_ref().map(|path| roots(path, files)).transpose()?;
+        let builder = if roots.is_some() || self.addresses.iter().any(Address::is_tls) {
+            let verifier = trust::verifier(roots, self.tls.server_name.as_deref(), provider)?;
+            builder.dangerous().with_custom_certificate_verifier(verifier)
+        } else {
             // A machine without authorities is no reason not to speak plain HTTP.
-            None if !needs => builder.with_root_certificates(RootCertStore::empty()),
-            None => builder.with_platform_verifier().map_err(|e| {
-                format!("this machine's own certificate authorities cannot be read ({e}): name the registry's in `tls.caFile`")
-            })?,
+            builder.with_root_certificates(RootCertStore::empty())
         };
         let mut config = match &self.tls.identity {
             None => builder.with_no_client_auth(),
@@ -269,33 +270,5 @@ impl Material {
 }
 
 fn basic(user: &str, password: &str) -> String {
-    format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))
-}
-
-/// Base64 with padding, as basic authentication wants it.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let three = chunk.iter().chain([&0, &0]).take(3).fold(0u32, |n, b| n << 8 | u32::from(*b));
-        for place in 0..4 {
-            let letter = LETTERS.get((three >> (18 - 6 * place) & 63) as usize).copied().unwrap_or(b'=');
-            out.push(if place <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_pads_to_four() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
-        {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
-        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
-    }
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }

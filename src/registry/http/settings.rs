@@ -159,6 +159,8 @@ pub struct TlsFiles {
     pub ca: Option<PathBuf>,
     /// Certificate chain and key that are shown to servers that ask for one.
     pub identity: Option<IdentityFiles>,
+    /// The name that the servers' certificates must have. Absent: the host of the address.
+    pub server_name: Option<String>,
 }
 
 /// A certificate chain and its key.

@@ -191,15 +191,20 @@ impl Session {
         }
     }
 
-    /// Has one-shot watches tell when `roots` that are not there come.
-    pub(crate) async fn await_roots(&mut self, roots: &BTreeSet<Arc<str>>) -> Result<(), SessionError> {
+    /// Has one-shot watches tell when `roots`, which were not there, come; those that have come since.
+    pub(crate) async fn await_roots(
+        &mut self,
+        roots: &BTreeSet<Arc<str>>,
+    ) -> Result<Vec<Arc<str>>, SessionError> {
+        let mut come = Vec::new();
         if self.watching == Watching::OneShot {
             for root in roots {
-                let (_, watcher) = self.client.check_and_watch_stat(root).await?;
+                let (stat, watcher) = self.client.check_and_watch_stat(root).await?;
                 self.nodes.push(watcher.changed().boxed());
+                come.extend(stat.map(|_| Arc::clone(root)));
             }
         }
-        Ok(())
+        Ok(come)
     }
 
     /// How changes are noticed.

@@ -115,33 +115,37 @@ impl Life<'_> {
         session.watch(&roots).await?;
         let mut tree = Tree::default();
         let mut denied = None;
-        let mut absent: BTreeSet<Arc<str>> = BTreeSet::new();
-        let view = &self.view;
-        let tasks = view.tasks(roots.clone());
-        let take = |path: &Arc<str>, answer: &Answer| {
-            let root = roots.contains(path);
-            match answer {
-                Answer::Denied if root => denied = Some(Arc::clone(path)),
-                Answer::Denied => {
-                    tree.graft(path, view.tree());
-                    tree.deny(path);
+        let mut open = roots.clone();
+        // A root that comes between the read that missed it and the watch for it is read as well.
+        while !open.is_empty() {
+            let mut absent: BTreeSet<Arc<str>> = BTreeSet::new();
+            let view = &self.view;
+            let tasks = view.tasks(open);
+            let take = |path: &Arc<str>, answer: &Answer| {
+                let root = roots.contains(path);
+                match answer {
+                    Answer::Denied if root => denied = Some(Arc::clone(path)),
+                    Answer::Denied => {
+                        tree.graft(path, view.tree());
+                        tree.deny(path);
+                    }
+                    Answer::Absent if root => drop(absent.insert(Arc::clone(path))),
+                    Answer::Absent => drop(tree.remove(path)),
+                    Answer::There { .. } => {
+                        return view.tasks(view::put(&mut tree, path, answer, |p| view.wants(p)));
+                    }
                 }
-                Answer::Absent if root => drop(absent.insert(Arc::clone(path))),
-                Answer::Absent => drop(tree.remove(path)),
-                Answer::There { .. } => {
-                    return view.tasks(view::put(&mut tree, path, answer, |p| view.wants(p)));
-                }
-            }
-            Vec::new()
-        };
-        session.read(tasks, take).await?;
-        if let Some(root) = denied {
-            return Err(Failure::Registry(RegistryError::Failed(format!(
-                "{root} may not be read: give us the right to read it (`username`, or its access list), or take it out of `layouts`"
-            ))));
+                Vec::new()
+            };
+            session.read(tasks, take).await?;
+            open = session.await_roots(&absent).await?;
         }
-        session.await_roots(&absent).await?;
-        Ok(tree)
+        match denied {
+            None => Ok(tree),
+            Some(root) => Err(Failure::Registry(RegistryError::Failed(format!(
+                "{root} may not be read: give us the right to read it (`username`, or its access list), or take it out of `layouts`"
+            )))),
+        }
     }
 
     /// Puts everything together anew, where nothing else waits for it: a large tree takes a second.
@@ -201,8 +205,10 @@ impl Life<'_> {
                 denied_tried = Instant::now();
                 tasks.extend(self.view.tree().denied().map(|path| (Arc::clone(path), self.view.wants(path))));
             }
-            let absent = self.read(session, tasks).await?;
-            session.await_roots(&absent).await?;
+            while !tasks.is_empty() {
+                let absent = self.read(session, tasks).await?;
+                tasks = self.view.tasks(session.await_roots(&absent).await?);
+            }
             self.say_changes().await?;
             if session.is_connected() {
                 self.report(None);
@@ -255,9 +261,6 @@ impl Life<'_> {
         tasks: Vec<Task>,
     ) -> Result<BTreeSet<Arc<str>>, SessionError> {
         let mut absent = BTreeSet::new();
-        if tasks.is_empty() {
-            return Ok(absent);
-        }
         let roots = self.view.roots();
         let view = &mut self.view;
         let take = |path: &Arc<str>, answer: &Answer| {

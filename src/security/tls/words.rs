@@ -18,14 +18,15 @@ pub fn innermost(error: &dyn Error) -> String {
 
 /// What rustls says of things that happen to people. They are spelled in its alerts and errors, and tests hold them.
 fn known(text: &str) -> Option<&'static str> {
-    const WORDS: [(&str, &str); 8] = [
+    const WORDS: [(&str, &str); 9] = [
         ("fatal alert: CertificateRequired", "it wants a client certificate, and none is shown"),
         ("fatal alert: UnknownCA", "it does not know the authority of the client certificate"),
         ("fatal alert: CertificateExpired", "the client certificate has expired"),
         ("fatal alert: BadCertificate", "it does not accept the client certificate"),
         ("message of type InvalidContentType", "it does not speak TLS"),
         ("certificate: UnknownIssuer", "its certificate comes from an authority that is not believed here"),
-        ("certificate expired", "its certificate has expired"),
+        ("certificate: Expired", "its certificate has expired"),
+        ("certificate expired: ", "its certificate has expired"),
         ("tls handshake eof", "it closed the connection in the middle of the TLS handshake"),
     ];
     WORDS.iter().find(|(said, _)| text.contains(said)).map(|(_, words)| *words)
@@ -64,10 +65,12 @@ mod tests {
             let text = rustls::Error::AlertReceived(alert).to_string();
             assert!(known(&text).is_some(), "{text}");
         }
-        let errors: [rustls::Error; 3] = [
+        let time = rustls_pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(1));
+        let errors: [rustls::Error; 4] = [
             rustls::InvalidMessage::InvalidContentType.into(),
             rustls::CertificateError::UnknownIssuer.into(),
             rustls::CertificateError::Expired.into(),
+            rustls::CertificateError::ExpiredContext { time, not_after: time }.into(),
         ];
         for error in errors {
             assert!(known(&error.to_string()).is_some(), "{error}");
