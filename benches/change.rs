@@ -27,15 +27,19 @@ const ENDPOINTS_OF_A_SERVICE: u32 = 5;
 /// An engine that has published that many endpoints.
 fn engine(endpoints: u32) -> (Engine, Moment) {
     let mut engine = Engine::new(support::settings());
-    deliver(&mut engine, support::reset(endpoints / ENDPOINTS_OF_A_SERVICE, ENDPOINTS_OF_A_SERVICE));
+    deliver(
+        &mut engine,
+        support::reset(endpoints / ENDPOINTS_OF_A_SERVICE, ENDPOINTS_OF_A_SERVICE),
+        Moment::START,
+    );
     while engine.work(4096, Moment::START) {}
     let published = engine.flush(Moment::START).expect("a first snapshot");
     render(&published);
     (engine, Moment::START)
 }
 
-fn deliver(engine: &mut Engine, batch: Batch) {
-    engine.deliver(Delivery { registry: support::registry(), generation: Generation(1), batch });
+fn deliver(engine: &mut Engine, batch: Batch, now: Moment) {
+    engine.deliver(Delivery { registry: support::registry(), generation: Generation(1), batch }, now);
 }
 
 /// What a stream does with a snapshot before it sends: blocks that are rendered already cost nothing.
@@ -53,7 +57,7 @@ fn median(endpoints: u32) -> Duration {
             now = now.plus(Duration::from_secs(60));
             let item = support::service(turn * 7919 % services, ENDPOINTS_OF_A_SERVICE, turn);
             let started = Instant::now();
-            deliver(&mut engine, Batch(vec![Change::Upsert(item)]));
+            deliver(&mut engine, Batch(vec![Change::Upsert(item)]), now);
             while engine.work(512, now) {}
             let published = engine.flush(now.plus(Duration::from_secs(10))).expect("the change");
             black_box(render(&published));

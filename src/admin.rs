@@ -1,6 +1,7 @@
 //! How the process is, over HTTP: one router that kubelet and Prometheus may reach, one with everything else.
 //!
-//! Read only: nothing here changes what is served. Nothing secret is on the telemetry router; the admin router shows
+//! All but two routes read: a person may let go what the guard holds, and freeze what is served, by the same rules of
+//! access and only by JSON that no web page sent (`http::doing`). Nothing secret is on the telemetry router; the admin router shows
 //! what registries know and who is connected, so off loopback it needs rules of access, which `app` sees to.
 //! Every answer is bounded in time (`http::guarded`) and every connection in number and age ([`serve`]): whoever
 //! dawdles here costs nobody else anything.
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde_json::Value;
 
 use crate::pipeline::report::Questions;
@@ -71,7 +72,7 @@ chandler: telemetry
 ";
 
 const ADMIN_INDEX: &str = "\
-chandler: admin API (JSON, read only)
+chandler: admin API (JSON)
 
 /api/v1/registries                          what each registry holds and how its adapter is
 /api/v1/services?registry=NAME              every item read and what became of it
@@ -80,7 +81,12 @@ chandler: admin API (JSON, read only)
 /api/v1/resources?collection=se&name=NS/N   one resource, whole
 /api/v1/clients                             who is connected and how far each has got
 /api/v1/held                                what is kept although its registry does not show it any more
+/api/v1/freeze                              what is frozen by hand
 /api/v1/config                              the configuration in force, secrets removed
+
+POST /api/v1/held/release  {\"registry\": NAME, \"service\": NAME}                  let go what is held: of a service, of a
+                                                                                 registry, of all ({})
+POST /api/v1/freeze        {\"registry\": NAME, \"service\": NAME, \"frozen\": BOOL}  take nothing away, whatever registries say
 ";
 
 /// What kubelet and Prometheus ask for.
@@ -104,7 +110,11 @@ pub fn admin_router(state: AdminState) -> Router {
         .route("/api/v1/clients", get(api::clients))
         .route("/api/v1/held", get(api::held))
         .route("/api/v1/config", get(api::config));
-    http::guarded(router).with_state(state)
+    // Beside the others: those take no body.
+    let doing = Router::new()
+        .route("/api/v1/held/release", post(api::release))
+        .route("/api/v1/freeze", get(api::frozen).post(api::freeze));
+    http::guarded(router).merge(http::doing(doing)).with_state(state)
 }
 
 /// Waits for the pipeline as long as is sensible; `None`: it has ended, or is stuck.

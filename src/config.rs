@@ -7,7 +7,7 @@
 pub mod admin;
 mod dial;
 mod error;
-pub mod guard;
+mod guard;
 mod limits;
 mod listen;
 pub mod map;
@@ -29,7 +29,6 @@ use serde_json::{Value, json};
 
 pub use self::admin::{Admin, Telemetry};
 pub use self::error::ConfigErrors;
-pub use self::guard::Guard;
 pub use self::listen::{Access, Entrance};
 pub use self::mesh::Mesh;
 pub use self::push::Push;
@@ -42,6 +41,7 @@ pub use self::registries::zookeeper::{DubboBy, LayoutConfig, ZooKeeperConfig, Zo
 pub use self::registries::{RegistryConfig, RegistryKind};
 pub use self::reload::Plan;
 pub use self::server::Server;
+use crate::model::limits::Limits;
 use crate::yaml::fields::{Fields, Findings};
 use crate::yaml::{self, Fault, Position};
 
@@ -59,7 +59,7 @@ pub struct Config {
     /// What we must know of the mesh.
     pub mesh: Mesh,
     /// What is held back.
-    pub guard: Guard,
+    pub guard: Limits,
     /// How changes are gathered.
     pub push: Push,
 }
@@ -148,7 +148,7 @@ impl Config {
             "admin": self.admin.shown(),
             "registries": self.registries.iter().map(RegistryConfig::shown).collect::<Vec<_>>(),
             "mesh": self.mesh.shown(),
-            "guard": self.guard.shown(),
+            "guard": guard::shown(&self.guard),
             "push": self.push.shown(),
         })
     }
@@ -172,9 +172,9 @@ impl Config {
         let server = Server::decode(f.section("server"), base);
         let telemetry = Telemetry::decode(f.section("telemetry"));
         let admin = Admin::decode(f.section("admin"), base);
-        let registries = registries::decode(&mut f, base);
+        let guard = guard::decode(f.section("guard"), &Limits::default());
+        let registries = registries::decode(&mut f, base, &guard);
         let mesh = Mesh::decode(f.section("mesh"));
-        let guard = Guard::decode(f.section("guard"));
         let push = Push::decode(f.section("push"));
         let sockets = server.sockets.iter().chain(&telemetry.socket).chain(&admin.socket);
         listen::check_distinct(sockets, f.findings());

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::config::Config;
 use crate::convert::mapping::Mapping;
@@ -38,7 +37,8 @@ pub fn files(bytes: &[u8]) {
     let mut engine = Engine::new(settings());
     let change = Change::Reset { scope: Scope::new("files"), items, trust: Trust::Complete };
     let registry = RegistryName::new("fuzz");
-    engine.deliver(Delivery { registry, generation: Generation(1), batch: Batch(vec![change]) });
+    engine
+        .deliver(Delivery { registry, generation: Generation(1), batch: Batch(vec![change]) }, Moment::START);
     while engine.work(1024, Moment::START) {}
     let Some(snapshot) = engine.flush(Moment::START) else { return };
     for collection in [Collection::ServiceEntry, Collection::WorkloadEntry] {
@@ -73,7 +73,7 @@ fn settings() -> Settings {
         registries: vec![registry],
         virtual_ranges: "244.0.0.0/6".parse().into_iter().collect(),
         pins: BTreeMap::new(),
-        terms: Terms { empty_service_ttl: Duration::from_secs(600), oldest: Release::new(1, 9) },
+        terms: Terms { oldest: Release::new(1, 9) },
         cadence: Cadence::default(),
     }
 }

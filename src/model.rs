@@ -8,6 +8,7 @@ pub mod change;
 pub mod endpoint;
 pub mod host;
 pub mod labels;
+pub mod limits;
 pub mod object;
 pub mod service;
 pub mod time;

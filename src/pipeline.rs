@@ -12,17 +12,19 @@ pub mod metrics;
 pub mod reading;
 pub mod report;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::catalog::Counts;
 use crate::model::service::RegistryName;
 use crate::model::time::Moment;
-use crate::pipeline::engine::{Engine, Settings};
-use crate::pipeline::intake::{Changes, Delivery, Generation};
+use crate::pipeline::engine::{Engine, Guarded, Settings};
+use crate::pipeline::guard::News;
+use crate::pipeline::intake::{Changes, Delivery, Generation, ReadAgain};
 use crate::pipeline::metrics::PipelineMetrics;
 use crate::pipeline::report::{Query, Questions};
 use crate::store::{Store, StoreReader};
@@ -41,6 +43,7 @@ pub struct Pipeline {
     deliveries: mpsc::Receiver<Delivery>,
     questions: mpsc::Receiver<Query>,
     settings: mpsc::Receiver<Settings>,
+    read_again: watch::Sender<ReadAgain>,
     started: Instant,
     /// When the oldest batch arrived that has not been published.
     waiting_since: Option<Instant>,
@@ -51,6 +54,7 @@ pub struct Pipeline {
 pub struct Handle {
     deliveries: mpsc::Sender<Delivery>,
     settings: mpsc::Sender<Settings>,
+    read_again: watch::Receiver<ReadAgain>,
     /// Asks the pipeline.
     pub questions: Questions,
 }
@@ -59,7 +63,7 @@ impl Handle {
     /// A registry's way to speak.
     #[must_use]
     pub fn changes(&self, registry: RegistryName, generation: Generation) -> Changes {
-        Changes::new(registry, generation, self.deliveries.clone())
+        Changes::new(registry, generation, self.deliveries.clone()).heeding(self.read_again.clone())
     }
 
     /// Hands new settings over.
@@ -78,6 +82,7 @@ impl Pipeline {
         let (delivery_in, deliveries) = mpsc::channel(intake::CAPACITY);
         let (question_in, questions) = mpsc::channel(QUESTIONS);
         let (settings_in, settings_out) = mpsc::channel(1);
+        let (again_in, again_out) = watch::channel(ReadAgain::new());
         let store = Store::default();
         let reader = store.reader();
         let pipeline = Self {
@@ -87,11 +92,14 @@ impl Pipeline {
             deliveries,
             questions,
             settings: settings_out,
+            read_again: again_in,
             started: Instant::now(),
             waiting_since: None,
         };
         let questions = Questions::new(question_in);
-        (pipeline, Handle { deliveries: delivery_in, settings: settings_in, questions }, reader)
+        let handle =
+            Handle { deliveries: delivery_in, settings: settings_in, read_again: again_out, questions };
+        (pipeline, handle, reader)
     }
 
     /// Runs until `stop`.
@@ -106,7 +114,8 @@ impl Pipeline {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 Some(query) = self.questions.recv() => {
-                    answers::answer(&self.engine, query);
+                    let now = self.now();
+                    answers::answer(&mut self.engine, query, now);
                     // Whoever asks without end must not hold up what registries say.
                     if !busy {
                         self.hear();
@@ -128,6 +137,7 @@ impl Pipeline {
         let now = self.now();
         let busy = self.engine.work(SLICE, now);
         self.speak();
+        self.ask_for_reads();
         if let Some(snapshot) = self.engine.flush(now) {
             self.store.publish(snapshot);
             self.metrics.snapshots.inc();
@@ -151,7 +161,7 @@ impl Pipeline {
 
     fn deliver(&mut self, delivery: Delivery) {
         self.waiting_since.get_or_insert_with(Instant::now);
-        self.engine.deliver(delivery);
+        self.engine.deliver(delivery, self.now());
     }
 
     /// Tells people what was read, what was refused and what no longer is.
@@ -162,6 +172,7 @@ impl Pipeline {
         }
         self.speak_of_the_late();
         self.speak_of_ignored();
+        self.speak_of_held();
         let collisions = self.engine.desired().addresses().collisions();
         self.metrics.collisions.inc_by(collisions.saturating_sub(self.metrics.collisions.get()));
         for complaint in self.engine.take_complaints() {
@@ -208,6 +219,46 @@ impl Pipeline {
         }
     }
 
+    /// Tells what is held and why, and what no longer is: a line for each reason, with the first names.
+    fn speak_of_held(&mut self) {
+        const NAMED: usize = 5;
+        for Guarded { registry, news } in self.engine.take_guarded() {
+            let mut lines: BTreeMap<News, (usize, Vec<Arc<str>>)> = BTreeMap::new();
+            for ((news, service), count) in news {
+                let line = lines.entry(news).or_default();
+                line.0 += count;
+                line.1.push(service);
+            }
+            for (news, (count, services)) in lines {
+                let named: Vec<&str> = services.iter().take(NAMED).map(AsRef::as_ref).collect();
+                let (named, services) = (named.join(", "), services.len());
+                match news {
+                    News::Held(why) => tracing::warn!(
+                        %registry, services, "kept {count} endpoints or objects that it does not show any more ({named}): {why}"
+                    ),
+                    News::Gone => {
+                        tracing::info!(%registry, services, "let go {count} that were held ({named})")
+                    }
+                    News::Back => {
+                        tracing::info!(%registry, services, "{count} that were held are back ({named})")
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets adapters know which registries are to be read again, and how often.
+    fn ask_for_reads(&self) {
+        let wanted = self.engine.read_again();
+        self.read_again.send_if_modified(|asked| {
+            let news = *asked != wanted;
+            if news {
+                *asked = wanted;
+            }
+            news
+        });
+    }
+
     fn now(&self) -> Moment {
         Moment::after_start(self.started.elapsed())
     }
@@ -222,7 +273,6 @@ impl Pipeline {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use super::*;
@@ -250,7 +300,7 @@ mod tests {
             scopes: vec![Scope::new("all")],
             feeds: vec![Collection::ServiceEntry],
         };
-        let terms = Terms { empty_service_ttl: Duration::from_secs(600), oldest: Release::new(1, 9) };
+        let terms = Terms { oldest: Release::new(1, 9) };
         let (virtual_ranges, pins) = (Vec::new(), BTreeMap::new());
         Settings { registries: vec![registry], virtual_ranges, pins, terms, cadence: Cadence::default() }
     }
@@ -277,6 +327,45 @@ mod tests {
         while reader.next().await.unwrap().get(Collection::ServiceEntry).is_none() {}
         let took = started.elapsed();
         assert!(took >= wait && took < wait + Duration::from_secs(1), "{took:?}");
+        stop.cancel();
+        running.join_next().await.unwrap().unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_is_asked_about_again_and_goes_when_enough_reads_agree() {
+        let (pipeline, handle, mut reader) = Pipeline::new(settings(), Arc::default());
+        let stop = CancellationToken::new();
+        let mut running = tokio::task::JoinSet::new();
+        running.spawn(pipeline.run(stop.clone()));
+        let mut changes = handle.changes(RegistryName::new("r"), Generation(1));
+        let key = ServiceKey { kind: ItemKind::Service, name: "web".into(), scope: Scope::new("all") };
+        let hosts = vec![crate::model::host::Host::parse("web.test").unwrap()];
+        let address = crate::model::endpoint::Address::parse("10.0.0.1").unwrap();
+        let ports = crate::model::endpoint::EndpointPorts::One(80);
+        let endpoints = vec![crate::model::endpoint::Endpoint::at(address, ports)];
+        let web = crate::model::service::Service {
+            hosts,
+            endpoints,
+            ..crate::model::service::Service::new(key, "web")
+        };
+        let read =
+            |items| Batch(vec![Change::Reset { scope: Scope::new("all"), items, trust: Trust::Complete }]);
+        changes.send(read(vec![Item::Service(Arc::new(web))])).await.unwrap();
+        while reader.next().await.unwrap().get(Collection::ServiceEntry).is_none() {}
+        assert_eq!(changes.read_again(), None);
+        changes.send(read(Vec::new())).await.unwrap();
+        changes.read_again_changed().await;
+        let began = Instant::now();
+        let held = handle.questions.held().await.unwrap();
+        assert_eq!((held.len(), held[0].endpoints, held[0].confirm_reads), (1, 1, 2));
+        while let Some(every) = changes.read_again() {
+            tokio::select! {
+                () = tokio::time::sleep(every) => changes.send(read(Vec::new())).await.unwrap(),
+                () = changes.read_again_changed() => {}
+            }
+        }
+        assert_eq!(began.elapsed().as_secs(), 60);
+        assert!(handle.questions.held().await.unwrap().is_empty());
         stop.cancel();
         running.join_next().await.unwrap().unwrap().unwrap();
     }

@@ -8,6 +8,8 @@ use crate::model::service::Scope;
 use crate::pipeline::intake::Changes;
 use crate::resource::collection::Collection;
 
+#[cfg(any(feature = "consul", feature = "eureka", feature = "files", feature = "zookeeper"))]
+pub(crate) mod again;
 #[cfg(feature = "consul")]
 pub mod consul;
 #[cfg(feature = "eureka")]

@@ -228,10 +228,8 @@ fn what_comes_later_is_called_so() {
         ("§merge: []\n", "merge"),
         ("§state: {dir: x}\n", "state"),
         ("§rules: []\n", "rules"),
-        ("guard: {§removalHold: 60s}\n", "removalHold"),
         ("registries:\n- name: a\n  §nacos: {address: x}\n", "nacos"),
-        ("registries:\n- name: a\n  files: {path: x}\n  §guard: {}\n", "guard"),
-        ("registries:\n- name: a\n  files: {path: x}\n  services: {b: {§guard: {}}}\n", "guard"),
+        ("registries:\n- name: a\n  files: {path: x}\n  §outputs: []\n", "outputs"),
     ] {
         refused(text, &[&format!("`{key}` is not available in this version")]);
     }
@@ -258,6 +256,9 @@ fn wrong_types_are_told_in_words() {
     refused("registries: [§a]\n", &["expected a map", "found the text \"a\""]);
     refused("guard: {emptyServiceTTL: §10}\n", &["a duration with its unit", "the number 10"]);
     refused("guard: {emptyServiceTTL: §[10m]}\n", &["a duration", "found a list"]);
+    refused("guard: {registryShrinkLimit: §30}\n", &["a share from `0%` to `100%`", "the number 30"]);
+    refused("guard: {confirmReads: §-1}\n", &["a whole number from 0 to 100"]);
+    refused("guard: {emptyServiceHold: §yes}\n", &["true or false"]);
     refused("server: {limits: {messageSize: §16MB}}\n", &["a size with its unit", "did you mean `16MiB`?"]);
     refused("server: {limits: {messageSize: §1KiB}}\n", &["from 64KiB to 1GiB"]);
     refused("server: {limits: {streams: §off}}\n", &["a whole number from 1 to 1000000", "\"off\""]);
@@ -815,4 +816,32 @@ fn control_planes_that_are_dialled_are_hosts_with_ports_each_once() {
     }
     refused("server: {mcp: {dial: [{address: 'a:1'}, {address: §'a:1'}]}}\n", &["dialled already"]);
     refused("server: {mcp: {dial: [{address: 'a:1', tls: §{keyFile: k}}]}}\n", &["go together"]);
+}
+
+#[test]
+fn the_guard_of_a_service_goes_before_its_registry_s_and_that_before_all() {
+    let config = good(
+        "guard: {confirmReads: 5, removalHold: 2m, registryShrinkLimit: 50%}
+registries:
+- name: a
+  files: {path: x}
+  guard: {removalHold: 3m}
+  services:
+    batch-*: {guard: {emptyServiceHold: false}}
+    other: {protocol: TCP}
+- name: b
+  files: {path: y}
+",
+    );
+    let [a, b] = config.registries.as_slice() else { panic!() };
+    assert_eq!(b.policy.guard, config.guard);
+    let of = |name: &str| *a.policy.limits(name);
+    assert_eq!((of("other").removal_hold, of("other").confirm_reads), (Duration::from_secs(180), 5));
+    assert_eq!((of("other"), a.policy.guard.registry_shrink_limit), (a.policy.guard, 50));
+    assert!(!of("batch-1").empty_service_hold && of("other").empty_service_hold);
+    assert_eq!(of("batch-1").removal_hold, Duration::from_secs(180));
+    refused(
+        "registries:\n- name: a\n  files: {path: x}\n  services: {b: {guard: {§registryShrinkLimit: 5%}}}\n",
+        &["about a registry as a whole"],
+    );
 }

@@ -208,8 +208,8 @@ fn vanished(key: &str) -> String {
     format!("-{key} {:?}", Cause::Vanished)
 }
 
-fn deregistered(key: &str) -> String {
-    format!("-{key} {:?}", Cause::Deregistered)
+fn deleted(key: &str) -> String {
+    format!("-{key} {:?}", Cause::Deleted)
 }
 
 #[tokio::test]
@@ -243,11 +243,11 @@ async fn an_entry_taken_out_is_deregistered_and_a_file_that_goes_is_silent_absen
     let mut b = Bench::new(&[("a.yaml", &list(&["one", "two"])), ("d/b.yaml", &list(&["three"]))]);
     b.reset().await;
     b.write("a.yaml", &list(&["one"]));
-    assert_eq!(b.next().await.lines(), [deregistered("a.yaml#two")]);
+    assert_eq!(b.next().await.lines(), [deleted("a.yaml#two")]);
     b.remove("d/b.yaml");
     assert_eq!(b.next().await.lines(), [vanished("d/b.yaml#three")]);
     b.write("a.yaml", "services: []\n");
-    assert_eq!(b.next().await.lines(), [deregistered("a.yaml#one")]);
+    assert_eq!(b.next().await.lines(), [deleted("a.yaml#one")]);
     b.stop().await;
 }
 
@@ -281,7 +281,7 @@ async fn a_broken_file_keeps_what_it_said_until_it_is_mended_and_its_neighbours_
     b.replace("b.yaml", &other("three"));
     assert_eq!(b.next().await.lines(), ["+b.yaml#three"]);
     b.replace("a.yaml", &list(&["one"]));
-    assert_eq!(b.next().await.lines(), [deregistered("a.yaml"), deregistered("a.yaml#two")]);
+    assert_eq!(b.next().await.lines(), [deleted("a.yaml"), deleted("a.yaml#two")]);
     b.problem(|p| p.is_none()).await;
     b.stop().await;
 }
@@ -308,7 +308,7 @@ async fn an_emptied_file_keeps_what_it_said() {
     assert_eq!(said.lines(), ["?a.yaml"]);
     assert!(said.why().contains("is empty: write `services: []`"), "{}", said.why());
     b.remove("a.yaml");
-    assert_eq!(b.next().await.lines(), [deregistered("a.yaml"), vanished("a.yaml#one")]);
+    assert_eq!(b.next().await.lines(), [deleted("a.yaml"), vanished("a.yaml#one")]);
     b.stop().await;
 }
 
@@ -328,7 +328,7 @@ async fn a_renamed_file_is_one_batch_and_no_absence() {
     let mut b = Bench::new(&[("a.yaml", &list(&["one", "two"]))]);
     b.reset().await;
     b.rename("a.yaml", "b.yaml");
-    let wanted = ["+b.yaml#one", "+b.yaml#two", &deregistered("a.yaml#one"), &deregistered("a.yaml#two")];
+    let wanted = ["+b.yaml#one", "+b.yaml#two", &deleted("a.yaml#one"), &deleted("a.yaml#two")];
     assert_eq!(b.next().await.lines(), wanted);
     b.stop().await;
 }
@@ -338,8 +338,7 @@ async fn a_renamed_directory_is_one_batch_and_is_watched_under_its_new_name() {
     let mut b = Bench::new(&[("d/x/a.yaml", &list(&["one"])), ("d/b.yaml", &list(&["two"]))]);
     b.reset().await;
     b.rename("d", "e");
-    let wanted =
-        ["+e/b.yaml#two", "+e/x/a.yaml#one", &deregistered("d/b.yaml#two"), &deregistered("d/x/a.yaml#one")];
+    let wanted = ["+e/b.yaml#two", "+e/x/a.yaml#one", &deleted("d/b.yaml#two"), &deleted("d/x/a.yaml#one")];
     assert_eq!(b.next().await.lines(), wanted);
     b.replace("e/x/a.yaml", &other("one"));
     assert_eq!(b.next().await.lines(), ["+e/x/a.yaml#one"]);
@@ -611,7 +610,7 @@ async fn a_directory_that_cannot_be_read_keeps_what_its_files_said() {
     assert_eq!(b.next().await.lines(), ["+b.yaml#two"]);
     b.remove("d");
     b.rename(".away", "d");
-    assert_eq!(b.next().await.lines(), [deregistered("d")]);
+    assert_eq!(b.next().await.lines(), [deleted("d")]);
     b.stop().await;
 }
 

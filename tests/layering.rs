@@ -34,7 +34,7 @@ const TOP: u8 = 6;
 /// Their submodules are concrete: only `app` and their own parent name them.
 const CONCRETE: [&str; 3] = ["registry", "delivery", "sink"];
 /// Tools that the concrete ones share: settings may name them too.
-const SHARED: [(&str, &str); 1] = [("registry", "http")];
+const SHARED: [(&str, &str); 2] = [("registry", "http"), ("registry", "again")];
 /// What L0 and L1 do not name, being pure.
 const IMPURE: [&str; 9] = [
     "tokio::",

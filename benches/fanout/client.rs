@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -73,6 +74,16 @@ pub(crate) struct Target {
     pub(crate) tls: Option<PathBuf>,
 }
 
+/// What clients had when they left.
+pub(crate) struct Left {
+    /// The size of an answer.
+    pub(crate) bytes: usize,
+    /// How many resources were in it.
+    pub(crate) resources: usize,
+    /// How many connections failed and were tried once more.
+    pub(crate) again: usize,
+}
+
 /// The other process.
 pub(crate) struct Clients {
     child: Child,
@@ -108,13 +119,13 @@ impl Clients {
         assert_eq!(self.hear().await, "done");
     }
 
-    /// Ends them and returns how large an answer was and how many resources it had.
-    pub(crate) async fn leave(mut self) -> (usize, usize) {
+    /// Ends them and returns what they had.
+    pub(crate) async fn leave(mut self) -> Left {
         let answer = self.hear().await;
         drop(self.child.stdin.take());
         self.child.wait().await.unwrap();
-        let (bytes, resources) = answer.split_once(' ').unwrap();
-        (bytes.parse().unwrap(), resources.parse().unwrap())
+        let numbers: Vec<usize> = answer.split(' ').map(|n| n.parse().unwrap()).collect();
+        Left { bytes: numbers[0], resources: numbers[1], again: numbers[2] }
     }
 
     async fn hear(&mut self) -> String {
@@ -150,9 +161,12 @@ pub(crate) async fn live(arguments: &[String]) {
         Role::Read(wire) | Role::Acknowledge(wire) => wire.resources(answer.clone()),
         _ => 0,
     };
-    println!("{} {resources}", answer.len());
+    println!("{} {resources} {}", answer.len(), AGAIN.load(Ordering::Relaxed));
     while heard.next_line().await.unwrap().is_some() {}
 }
+
+/// Connections of this process that failed.
+static AGAIN: AtomicUsize = AtomicUsize::new(0);
 
 /// What keeps a connection open.
 type Held = Box<dyn std::any::Any + Send>;
@@ -242,9 +256,17 @@ impl Stream {
         let endpoint = Endpoint::try_from(format!("{scheme}://{}", dial.address)).unwrap();
         let endpoint = endpoint.initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW);
         let endpoint = endpoint.connect_timeout(Duration::from_secs(120));
-        let channel = match &dial.tls {
-            Some(tls) => tls.channel(&endpoint).await.unwrap(),
-            None => endpoint.connect().await.unwrap(),
+        let channel = loop {
+            let dialled = match &dial.tls {
+                Some(tls) => tls.channel(&endpoint).await,
+                None => endpoint.connect().await,
+            };
+            match dialled {
+                Ok(channel) => break channel,
+                // Whoever has no turn on a busy machine is too slow for the door, and comes again as a Pilot does.
+                Err(_) => AGAIN.fetch_add(1, Ordering::Relaxed),
+            };
+            tokio::time::sleep(Duration::from_secs(1)).await;
         };
         let (out, frames) = tokio::sync::mpsc::channel(1);
         out.send(Ok(frame(&wire.request()))).await.unwrap();

@@ -58,6 +58,9 @@ fn main() {
     if arguments.get(1).is_some_and(|a| a == "--client") {
         return runtime.block_on(client::live(&arguments[2..]));
     }
+    if arguments.get(1).is_some_and(|a| a == "--crowd") {
+        return runtime.block_on(one_crowd(Wire::of(&arguments[2]), &arguments[3]));
+    }
     if !arguments.iter().any(|a| a == "--bench") {
         return println!("takes a few minutes: cargo bench --bench fanout");
     }
@@ -79,7 +82,7 @@ async fn bench(wanted: &dyn Fn(&str) -> bool) {
         held &= tls::compare(&services, &message, folder.path()).await;
     }
     if wanted("crowd") {
-        crowd(&services, folder.path()).await;
+        crowd(folder.path());
     }
     println!("load {}", std::fs::read_to_string("/proc/loadavg").unwrap().trim());
     assert!(held, "more than claimed");
@@ -149,8 +152,8 @@ async fn plain(services: &[Encoded], message: &Bytes, folder: &std::path::Path) 
     let mut held = true;
     for (wire, row) in [Wire::Xds, Wire::Mcp].into_iter().zip(&rows[1..]) {
         let first = row.cost().cpu / u32::try_from(STREAMS).unwrap();
-        let stalled = rig.stalled(wire, services).await / 1024.0;
         let unchanged = rig.unchanged(wire, services).await;
+        let stalled = rig.stalled(wire, services).await / 1024.0;
         println!(
             "{}: a stalled stream takes {stalled:.1} KiB, of {STALLED} (at most {}); a publication of something else \
              {:.1} us of CPU for each stream (its first answer {:.0} us), and sends nothing",
@@ -166,22 +169,32 @@ async fn plain(services: &[Encoded], message: &Bytes, folder: &std::path::Path) 
     held
 }
 
-/// All control planes of a large mesh after a restart. Printed, not judged: clients and server share the machine.
-async fn crowd(services: &[Encoded], folder: &std::path::Path) {
+/// All control planes of a large mesh after a restart. Printed, not judged: clients and server share the machine. Each
+/// server is a process of its own, for one that had much before takes little more.
+fn crowd(folder: &std::path::Path) {
     println!("\n{CROWD} clients at once, each its first full answer, until the last has acknowledged");
-    println!("{:30} {:>9} {:>9} {:>16} {:>20}", "", "CPU s", "wall s", "peak memory MiB", "each, quiet, KiB");
-    for (name, wire, certificates) in [
-        ("xDS", Wire::Xds, None),
-        ("MCP", Wire::Mcp, None),
-        ("xDS, mutual TLS", Wire::Xds, Some(folder)),
-        ("MCP, mutual TLS", Wire::Mcp, Some(folder)),
-    ] {
-        let rig = Rig::start(certificates).await;
-        let (cost, each) = rig.crowd(wire, CROWD, services).await;
-        let (cpu, wall) = (cost.cpu.as_secs_f64(), cost.wall.as_secs_f64());
-        let (memory, each) = (cost.memory as f64 / f64::from(1 << 20), each / 1024.0);
-        println!("{name:30} {cpu:>9.2} {wall:>9.2} {memory:>16.1} {each:>20.1}");
+    println!(
+        "{:30} {:>9} {:>9} {:>16} {:>20} {:>10}",
+        "", "CPU s", "wall s", "peak memory MiB", "each, quiet, KiB", "retries"
+    );
+    for folder in ["", folder.to_str().unwrap()] {
+        for wire in [Wire::Xds, Wire::Mcp] {
+            let server = std::env::current_exe().unwrap();
+            let ended = std::process::Command::new(server).args(["--crowd", wire.name(), folder]).status();
+            assert!(ended.unwrap().success());
+        }
     }
+}
+
+/// The life of such a server, with certificates or none.
+async fn one_crowd(wire: Wire, folder: &str) {
+    let tls = (!folder.is_empty()).then(|| std::path::Path::new(folder));
+    let (rig, services) = (Rig::start(tls).await, services());
+    let (cost, each, again) = rig.crowd(wire, CROWD, &services).await;
+    let (cpu, wall) = (cost.cpu.as_secs_f64(), cost.wall.as_secs_f64());
+    let (memory, each) = (cost.memory as f64 / f64::from(1 << 20), each / 1024.0);
+    let name = format!("{}{}", wire.name(), if tls.is_some() { ", mutual TLS" } else { "" });
+    println!("{name:30} {cpu:>9.2} {wall:>9.2} {memory:>16.1} {each:>20.1} {again:>10}");
 }
 
 fn print(rows: &[Row]) {
@@ -196,15 +209,15 @@ fn print(rows: &[Row]) {
 }
 
 /// From the word to the last whole answer; returns the size of an answer too.
-async fn measured(target: &Target, wire: Wire, start: impl FnOnce() -> Meter) -> (Cost, usize) {
-    let mut clients = Clients::start(Role::Read(wire), target, STREAMS);
+async fn measured(target: &Target, role: Role, start: impl FnOnce() -> Meter) -> (Cost, usize) {
+    let mut clients = Clients::start(role, target, STREAMS);
     let meter = start();
     clients.go().await;
     clients.done().await;
     let cost = meter.stop();
-    let (bytes, resources) = clients.leave().await;
-    assert_eq!(resources, SERVICES, "{target:?} does not serve the same");
-    (cost, bytes)
+    let left = clients.leave().await;
+    assert_eq!(left.resources, SERVICES, "{target:?} does not serve the same");
+    (cost, left.bytes)
 }
 
 /// A service as one looks that comes from a registry.

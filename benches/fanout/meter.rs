@@ -53,10 +53,15 @@ impl Process {
 
     /// Waits until it has done next to nothing for half a second: what came before is not charged to what follows.
     pub(crate) async fn settle(&self) {
+        self.settle_below(Duration::from_millis(10)).await;
+    }
+
+    /// Waits until it has spent less than `most` in half a second.
+    pub(crate) async fn settle_below(&self, most: Duration) {
         loop {
             let before = self.cpu();
             tokio::time::sleep(Duration::from_millis(500)).await;
-            if self.cpu() - before < Duration::from_millis(10) {
+            if self.cpu() - before < most {
                 return;
             }
         }

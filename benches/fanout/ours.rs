@@ -61,7 +61,7 @@ impl Bare {
     /// The same bytes to each of `STREAMS`.
     pub(crate) async fn round(&self, message: &Bytes) -> (Cost, usize) {
         let (cost, clients) = self.serve(Role::Bare(message.len()), STREAMS, message).await;
-        (cost, clients.leave().await.0)
+        (cost, clients.leave().await.bytes)
     }
 
     /// So many handshakes.
@@ -136,9 +136,11 @@ impl Rig {
         self.store.publish(Arc::new(empty.with(Collection::ServiceEntry, collection(services))));
     }
 
+    /// They acknowledge: who leaves without is taken for a Pilot that cannot receive so much, and waits the next time.
     pub(crate) async fn round(&self, wire: Wire, services: &[Encoded]) -> (Cost, usize) {
         self.publish(services);
-        let measured = measured(&self.target, wire, || Meter::start(&Process::myself())).await;
+        let measured =
+            measured(&self.target, Role::Acknowledge(wire), || Meter::start(&Process::myself())).await;
         self.until(0, |_| true).await;
         measured
     }
@@ -169,8 +171,9 @@ impl Rig {
         after.saturating_sub(before) as f64 / STALLED as f64
     }
 
-    /// `count` clients at once, until every one has acknowledged. Also resident bytes for each once all is quiet.
-    pub(crate) async fn crowd(&self, wire: Wire, count: usize, services: &[Encoded]) -> (Cost, f64) {
+    /// `count` clients at once, until every one has acknowledged. Also resident bytes for each once all is quiet, and how
+    /// many connections were tried again.
+    pub(crate) async fn crowd(&self, wire: Wire, count: usize, services: &[Encoded]) -> (Cost, f64, usize) {
         self.publish(services);
         Process::myself().settle().await;
         let before = Process::myself().resident();
@@ -182,9 +185,9 @@ impl Rig {
         clients.done().await;
         Process::myself().settle().await;
         let after = Process::myself().resident();
-        clients.leave().await;
+        let again = clients.leave().await.again;
         self.until(0, |_| true).await;
-        (cost, after.saturating_sub(before) as f64 / count as f64)
+        (cost, after.saturating_sub(before) as f64 / count as f64, again)
     }
 
     /// CPU for each of `STREAMS` clients that have it all, for each time that something else is published.

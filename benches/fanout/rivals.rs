@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::client::Target;
+use crate::client::{Role, Target};
 use crate::meter::{Cost, Meter, Process};
 use crate::wire::{TYPE_URL, Wire};
 use crate::{ENDPOINTS, SERVICES, measured};
@@ -36,7 +36,7 @@ impl Rival {
 
     pub(crate) async fn round(&self) -> (Cost, usize) {
         self.process.settle().await;
-        measured(&self.target, self.wire, || Meter::start(&self.process)).await
+        measured(&self.target, Role::Read(self.wire), || Meter::start(&self.process)).await
     }
 }
 

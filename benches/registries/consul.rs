@@ -5,13 +5,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::meter::Meter;
+use crate::meter::{Meter, Process};
 use crate::subject::{QUIET, Subject};
 use crate::support::{Age, Certificates, Chandler, Consul, Istiod};
 use crate::{GROWTH, INSTANCES, SIZES};
 
 /// The claim: p99 from Consul's acknowledgement to the client's, over the quiet time.
 const LATENCY: Duration = Duration::from_millis(100);
+/// Changes that are measured beside each size.
+const CHANGES: u32 = 50;
 /// By then a change is long through.
 const WINDOW: Duration = Duration::from_millis(700);
 /// Nodes that the instances are on.
@@ -76,6 +78,16 @@ impl Bench {
         address
     }
 
+    /// Waits until Consul has evaluated every query that waits there: a change in that time is noticed late, because
+    /// Consul comes to it late.
+    async fn armed(&mut self, subject: &Subject) -> Duration {
+        let began = Instant::now();
+        subject.process.settle_below(Duration::from_millis(25)).await;
+        let server = Process(self.consul.process().pid().to_string());
+        server.settle_below(Duration::from_millis(100)).await;
+        began.elapsed()
+    }
+
     /// Requests that it has answered.
     async fn requests(&self) -> f64 {
         let ask = crate::support::Ask::get("/v1/agent/metrics?format=prometheus");
@@ -124,11 +136,12 @@ pub(crate) async fn bench() -> bool {
     );
     let (mut costs, mut held) = (Vec::new(), true);
     for services in SIZES {
-        let bench = Bench::load(services).await;
+        let mut bench = Bench::load(services).await;
         let (mut subject, first) = Subject::start(&bench.registry(true), services as usize).await;
-        subject.process.settle().await;
+        let armed = bench.armed(&subject).await;
         first.print(subject.resident_mib());
-        let changes = subject.changes(WINDOW, async |turn| bench.moves(services, turn).await).await;
+        println!("  until Consul has taken in a query for each: {:.1} s more", armed.as_secs_f64());
+        let changes = subject.changes(CHANGES, WINDOW, async |turn| bench.moves(services, turn).await).await;
         changes.print("an instance moves");
         held &= changes.within(99) <= QUIET + LATENCY;
         costs.push(changes.cpu);
@@ -177,9 +190,9 @@ async fn acknowledged(chandler: &Chandler, had: &Option<String>) -> Option<Strin
         let clients = chandler.api("/api/v1/clients").await;
         let all = clients.as_array().or(clients["clients"].as_array()).unwrap();
         let watches =
-            all.iter().filter(|c| c["wire"] == "xds").flat_map(|c| c["watches"].as_object()).flatten();
-        let entries = watches.filter(|(name, _)| name.ends_with("/ServiceEntry"));
-        let version = entries.filter_map(|(_, w)| w["acknowledged"].as_str()).next().map(str::to_owned);
+            all.iter().filter(|c| c["wire"] == "xds").flat_map(|c| c["watches"].as_array()).flatten();
+        let entries = watches.filter(|w| w["asked"].as_str().is_some_and(|a| a.ends_with("/ServiceEntry")));
+        let version = entries.filter_map(|w| w["acknowledged"].as_str()).next().map(str::to_owned);
         if version.is_some() && version != *had {
             return version;
         }
@@ -191,13 +204,12 @@ async fn acknowledged(chandler: &Chandler, had: &Option<String>) -> Option<Strin
 pub(crate) async fn idle() -> bool {
     let services = SIZES[1];
     println!("{services} Consul services watched, and nothing happens");
-    let bench = Bench::load(services).await;
+    let mut bench = Bench::load(services).await;
     let mut held = true;
     for (name, tls, window) in [("TLS and HTTP/2", true, IDLE_TLS), ("plaintext", false, IDLE_PLAIN)] {
         let (subject, first) = Subject::start(&bench.registry(tls), services as usize).await;
+        bench.armed(&subject).await;
         first.print(subject.resident_mib());
-        // Without a wake-up the queries wait; those that have to be answered once are part of what is measured.
-        sleep(Duration::from_secs(10)).await;
         let (meter, before) = (Meter::start(&subject.process), bench.requests().await);
         sleep(window).await;
         let (cost, requests) = (meter.stop(), bench.requests().await - before);

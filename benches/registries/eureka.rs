@@ -15,6 +15,8 @@ const POLL: Duration = Duration::from_secs(1);
 const CACHE: Duration = Duration::from_millis(500);
 /// Beside a poll and the server's cache: the claim of Consul.
 const BEYOND: Duration = Duration::from_millis(100);
+/// Changes that are measured beside each size.
+const CHANGES: u32 = 25;
 /// By then a change is long through: two polls, and its own repetition in the next answers.
 const WINDOW: Duration = Duration::from_millis(3000);
 /// Connections that register side by side.
@@ -34,6 +36,8 @@ fn one(service: u32, number: u32) -> Value {
 async fn load(services: u32) -> Eureka {
     let server = Eureka::build()
         .environment("_JAVA_OPTIONS", "-Xmx3g")
+        .property("server.tomcat.max-keep-alive-requests", "-1")
+        .property("logging.level.com.netflix", "WARN")
         // What was registered is not news for three minutes.
         .property("eureka.server.retention-time-in-m-s-in-delta-queue", "5000")
         .property("eureka.server.delta-retention-timer-interval-in-ms", "1000")
@@ -71,7 +75,7 @@ pub(crate) async fn bench() -> bool {
         sleep(Duration::from_secs(3)).await;
         first.print(subject.resident_mib());
         let changes = subject
-            .changes(WINDOW, async |turn| {
+            .changes(CHANGES, WINDOW, async |turn| {
                 let address = format!("10.250.{}.{}", turn >> 8, turn & 255);
                 let mut one = one(turn * 7919 % services, 0);
                 one["instance"]["ipAddr"] = json!(address);

@@ -8,8 +8,6 @@ use crate::meter::Process;
 use crate::support::Chandler;
 use crate::watcher::Watcher;
 
-/// Changes that are measured beside each size.
-const CHANGES: u32 = 40;
 /// From calm: what waits is the quiet time alone.
 const CALM: Duration = Duration::from_millis(1200);
 /// `push.endpointQuiet` by default: what a change waits on purpose.
@@ -51,15 +49,16 @@ impl Subject {
         (Self { chandler, process, watcher }, first)
     }
 
-    /// Changes something again and again; `change` returns what the client will see once the registry has said yes.
+    /// Changes something `turns` times; `change` returns what the client will see once the registry has said yes.
     /// Everything that happens within `window` of a change is charged to it, as much without one taken off.
     pub(crate) async fn changes(
         &mut self,
+        turns: u32,
         window: Duration,
         mut change: impl AsyncFnMut(u32) -> String,
     ) -> Changes {
         let (mut took, mut spent, mut idle) = (Vec::new(), Vec::new(), Vec::new());
-        for turn in 1..=CHANGES {
+        for turn in 1..=turns {
             sleep(CALM).await;
             let before = self.process.cpu();
             sleep(window).await;
@@ -70,6 +69,9 @@ impl Subject {
             took.push(self.watcher.sees(&text).await.saturating_duration_since(acknowledged));
             tokio::time::sleep_until(until).await;
             spent.push(self.process.cpu() - before);
+        }
+        if std::env::var_os("CHANDLER_BENCH_EACH").is_some() {
+            eprintln!("  one by one: took {took:.0?}; CPU {spent:.1?}; idle {idle:.1?}");
         }
         for all in [&mut took, &mut spent, &mut idle] {
             all.sort();

@@ -9,7 +9,6 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chandler::convert::mapping::Mapping;
 use chandler::convert::naming::Template;
@@ -47,7 +46,7 @@ pub fn settings() -> Settings {
         registries: vec![registry],
         virtual_ranges: vec!["244.0.0.0/6".parse().expect("a range")],
         pins: BTreeMap::new(),
-        terms: Terms { empty_service_ttl: Duration::from_secs(600), oldest: Release::new(1, 9) },
+        terms: Terms { oldest: Release::new(1, 9) },
         cadence: Cadence::default(),
     }
 }

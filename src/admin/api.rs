@@ -1,7 +1,7 @@
 //! `/api/v1`: JSON for people, scripts and `chandler status`.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -11,13 +11,15 @@ use crate::admin::http::ApiError;
 use crate::admin::rows::{ClientRow, RegistryRow};
 use crate::admin::{AdminState, asked, object};
 use crate::model::service::RegistryName;
-use crate::pipeline::report::{ServiceReport, Wanted};
+use crate::pipeline::guard::freeze::Area;
+use crate::pipeline::report::{AreaReport, HeldReport, ServiceReport, Wanted};
 use crate::resource::collection::Collection;
 use crate::resource::encoded::Encoded;
 use crate::resource::snapshot::Snapshot;
 
 type Answer<T> = Result<Json<T>, ApiError>;
 type Asked<T> = Result<Query<T>, QueryRejection>;
+type Posted<T> = Result<Json<T>, JsonRejection>;
 
 fn bad_request(words: impl Into<String>) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, words)
@@ -124,9 +126,64 @@ pub(super) async fn clients(State(state): State<AdminState>) -> Json<Vec<ClientR
     Json(state.status.clients().into_iter().map(|c| ClientRow::new(c, &served)).collect())
 }
 
-/// What is kept although its registry does not show it any more: nothing, until there is a guard that holds.
-pub(super) async fn held() -> Json<[(); 0]> {
-    Json([])
+/// What is kept although its registry does not show it any more, and why.
+pub(super) async fn held(State(state): State<AdminState>) -> Answer<Vec<HeldReport>> {
+    asked(state.questions.held()).await.map(Json).ok_or_else(ApiError::pipeline)
+}
+
+/// What is frozen by hand.
+pub(super) async fn frozen(State(state): State<AdminState>) -> Answer<Vec<AreaReport>> {
+    asked(state.questions.frozen()).await.map(Json).ok_or_else(ApiError::pipeline)
+}
+
+/// How much was let go.
+#[derive(Debug, Serialize)]
+pub(super) struct Released {
+    released: usize,
+}
+
+/// Lets go what is held: of a service, of a registry, of all.
+pub(super) async fn release(State(state): State<AdminState>, body: Posted<AreaReport>) -> Answer<Released> {
+    let Json(wanted) = body.map_err(|e| bad_request(e.body_text()))?;
+    let area = area(&state, &wanted).await?;
+    let released = asked(state.questions.release(area)).await.ok_or_else(ApiError::pipeline)?;
+    tracing::warn!(?wanted, released, "what was held was let go by hand");
+    Ok(Json(Released { released }))
+}
+
+/// What is to be frozen, or thawed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Freeze {
+    registry: Option<String>,
+    service: Option<String>,
+    frozen: bool,
+}
+
+/// Freezes or thaws a service, a registry, all; answers what is frozen then.
+pub(super) async fn freeze(State(state): State<AdminState>, body: Posted<Freeze>) -> Answer<Vec<AreaReport>> {
+    let Json(Freeze { registry, service, frozen }) = body.map_err(|e| bad_request(e.body_text()))?;
+    let wanted = AreaReport { registry, service };
+    let area = area(&state, &wanted).await?;
+    let now = asked(state.questions.freeze(area, frozen)).await.ok_or_else(ApiError::pipeline)?;
+    tracing::warn!(?wanted, frozen, "frozen or thawed by hand");
+    Ok(Json(now))
+}
+
+async fn area(state: &AdminState, wanted: &AreaReport) -> Result<Area, ApiError> {
+    let Some(name) = &wanted.registry else {
+        let words = "a service is named together with its registry";
+        return if wanted.service.is_some() { Err(bad_request(words)) } else { Ok(Area::All) };
+    };
+    let known = asked(state.questions.registries()).await.ok_or_else(ApiError::pipeline)?;
+    if !known.iter().any(|r| r.name == *name) {
+        return Err(ApiError::new(StatusCode::NOT_FOUND, format!("there is no registry {name:?}")));
+    }
+    let registry = RegistryName::new(name);
+    Ok(match &wanted.service {
+        Some(service) => Area::Service(registry, service.as_str().into()),
+        None => Area::Registry(registry),
+    })
 }
 
 /// The configuration in force, secrets removed.

@@ -1,4 +1,7 @@
-//! What holds for every request: reading only, no body, an answer in time, errors in one form.
+//! What holds for every request: an answer in time, errors in one form, and no body unless something is to be done.
+//!
+//! Nothing is done for a web page that a person happens to have open: what is posted must call itself JSON, which a page of
+//! another origin cannot send unasked, and must come from no page at all.
 
 use std::time::Duration;
 
@@ -12,6 +15,9 @@ use serde_json::json;
 
 /// All answers come from memory; what takes longer than this is stuck.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Names of a registry and a service, with much to spare.
+const BODY_BYTES: usize = 4 << 10;
 
 /// Why a request is not answered: a status and words, as JSON `{"error": …}`.
 #[derive(Debug)]
@@ -42,6 +48,32 @@ pub(super) fn guarded<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Ro
     router.fallback(unknown).layer(middleware::from_fn(guard))
 }
 
+/// `router`, whose routes do something when they are posted to.
+pub(super) fn doing<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    router
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES))
+        .layer(middleware::from_fn(of_no_page))
+        .layer(middleware::from_fn(in_time))
+}
+
+/// Whether a request may do something.
+async fn of_no_page(request: Request<Body>, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+    let headers = request.headers();
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        let words = "what is posted here is JSON and says so: Content-Type: application/json";
+        return ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, words).into_response();
+    }
+    if headers.contains_key(header::ORIGIN) {
+        let words = "web pages may do nothing here: use chandler, curl or a script";
+        return ApiError::new(StatusCode::FORBIDDEN, words).into_response();
+    }
+    next.run(request).await
+}
+
 async fn unknown(request: Request) -> ApiError {
     let words = format!("there is nothing at {}: / lists what there is", request.uri().path());
     ApiError::new(StatusCode::NOT_FOUND, words)
@@ -57,6 +89,10 @@ async fn guard(request: Request<Body>, next: Next) -> Response {
     if !request.body().is_end_stream() {
         return ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "no request here takes a body").into_response();
     }
+    in_time(request, next).await
+}
+
+async fn in_time(request: Request<Body>, next: Next) -> Response {
     let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
         Err(_) => ApiError::new(StatusCode::GATEWAY_TIMEOUT, "this took too long").into_response(),

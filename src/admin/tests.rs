@@ -15,7 +15,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::model::labels::Labels;
 use crate::model::service::RegistryName;
-use crate::pipeline::report::{Query, RegistryReport};
+use crate::pipeline::report::{AreaReport, Query, RegistryReport};
 use crate::resource::collection::Collection;
 use crate::resource::encoded::{Encoded, ResourceId, ResourceName, TopologyHash};
 use crate::resource::snapshot::{Changes, CollectionSnapshot, Snapshot};
@@ -47,6 +47,15 @@ fn pipeline(reports: Vec<RegistryReport>) -> (Questions, JoinSet<()>) {
                 Query::Ping(answer) => answer.send(()).is_err(),
                 Query::Registries(answer) => answer.send(reports.clone()).is_err(),
                 Query::Services(_, answer) => answer.send(Vec::new()).is_err(),
+                Query::Held(answer) => answer.send(Vec::new()).is_err(),
+                Query::Frozen(answer) => answer.send(Vec::new()).is_err(),
+                Query::Release(area, answer) => answer.send(area.service().map_or(1, str::len)).is_err(),
+                Query::Freeze(area, frozen, answer) => {
+                    let registry = area.registry().map(ToString::to_string);
+                    let service = area.service().map(str::to_owned);
+                    let all = if frozen { vec![AreaReport { registry, service }] } else { Vec::new() };
+                    answer.send(all).is_err()
+                }
             };
         }
     });
@@ -201,6 +210,59 @@ async fn a_request_with_a_body_is_refused() {
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
 
+async fn post(s: &AdminState, uri: &str, headers: &[(&str, &str)], body: &str) -> (StatusCode, Value) {
+    let request = headers.iter().fold(Request::post(uri), |r, (name, value)| r.header(*name, *value));
+    let request = request.body(Body::from(body.to_owned())).unwrap();
+    let response = admin_router(s.clone()).oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
+
+#[tokio::test]
+async fn what_is_held_is_let_go_and_frozen_by_hand() {
+    let (questions, _tasks) = pipeline(vec![report("prod", true)]);
+    let s = state(questions);
+    let (release, freeze) = ("/api/v1/held/release", "/api/v1/freeze");
+    assert_eq!(post(&s, release, &[JSON], "{}").await, (StatusCode::OK, json!({"released": 1})));
+    let one = r#"{"registry": "prod", "service": "web"}"#;
+    assert_eq!(post(&s, release, &[JSON], one).await.1, json!({"released": 3}));
+    let on = r#"{"registry": "prod", "frozen": true}"#;
+    assert_eq!(post(&s, freeze, &[JSON], on).await.1, json!([{"registry": "prod"}]));
+    assert_eq!(post(&s, freeze, &[JSON], r#"{"frozen": false}"#).await.1, json!([]));
+    assert_eq!(api(&s, freeze).await, (StatusCode::OK, json!([])));
+    for (body, status) in [
+        (r#"{"registry": "other"}"#, StatusCode::NOT_FOUND),
+        (r#"{"service": "web"}"#, StatusCode::BAD_REQUEST),
+        (r#"{"servise": "web"}"#, StatusCode::BAD_REQUEST),
+        ("no json", StatusCode::BAD_REQUEST),
+        ("", StatusCode::BAD_REQUEST),
+    ] {
+        let (got, answer) = post(&s, release, &[JSON], body).await;
+        assert_eq!(got, status, "{body}");
+        assert!(answer["error"].as_str().is_some_and(|e| !e.is_empty()), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn no_web_page_does_anything_here() {
+    let (questions, _tasks) = pipeline(Vec::new());
+    let s = state(questions);
+    for (headers, status) in [
+        // All that a page of another origin can send without asking first.
+        (&[][..], StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (&[("content-type", "text/plain")], StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (&[("content-type", "application/x-www-form-urlencoded")], StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        // A page whose own name was made to point here.
+        (&[JSON, ("origin", "http://evil.example:9903")], StatusCode::FORBIDDEN),
+    ] {
+        assert_eq!(post(&s, "/api/v1/held/release", headers, "{}").await.0, status, "{headers:?}");
+        assert_eq!(post(&s, "/api/v1/freeze", headers, r#"{"frozen": true}"#).await.0, status, "{headers:?}");
+    }
+}
+
 #[tokio::test]
 async fn every_path_of_the_index_is_there() {
     let (questions, _tasks) = pipeline(vec![report("NAME", true)]);
@@ -208,7 +270,7 @@ async fn every_path_of_the_index_is_there() {
     s.ready.set();
     let (_, index) = ask(admin_router(s.clone()), "GET", "/").await;
     let paths: Vec<_> = index.lines().filter(|l| l.starts_with('/')).collect();
-    assert_eq!(paths.len(), 8);
+    assert_eq!(paths.len(), 9);
     for line in paths {
         let uri = line.split_whitespace().next().unwrap().replace("NS/N", "ns/web");
         assert_eq!(api(&s, &uri).await.0, StatusCode::OK, "{uri}");

@@ -13,7 +13,7 @@ pub(super) fn of(config: &Config, registries: Vec<RegistrySettings>) -> Settings
         registries,
         virtual_ranges: config.mesh.virtual_addresses.clone(),
         pins: config.mesh.pins.clone(),
-        terms: Terms { empty_service_ttl: config.guard.empty_service_ttl, oldest: config.mesh.oldest_xds },
+        terms: Terms { oldest: config.mesh.oldest_xds },
         cadence: Cadence {
             endpoint_quiet: config.push.endpoint.quiet,
             endpoint_max: config.push.endpoint.max,

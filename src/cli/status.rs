@@ -11,6 +11,7 @@ use crate::cli::dial::{Dial, DialArgs, host_port};
 use crate::cli::item;
 use crate::cli::output::{Failure, colours, say};
 use crate::cli::table::{Cell, Table, Tone};
+use crate::pipeline::report::{AreaReport, HeldReport};
 use crate::resource::collection::Collection;
 
 mod http;
@@ -63,9 +64,17 @@ pub(crate) async fn run(args: &StatusArgs) -> Result<(), Failure> {
     let dial = args.dial.read()?;
     let registries: Vec<RegistryRow> = ask(&args.admin, &dial, "/api/v1/registries").await?;
     let clients: Vec<ClientRow> = ask(&args.admin, &dial, "/api/v1/clients").await?;
+    let held: Vec<HeldReport> = ask(&args.admin, &dial, "/api/v1/held").await?;
+    let frozen: Vec<AreaReport> = ask(&args.admin, &dial, "/api/v1/freeze").await?;
     let text = match args.output {
-        StatusForm::Json => item::pretty(&json!({"registries": registries, "clients": clients})),
-        StatusForm::Table => tables(&registries, &clients, SystemTime::now(), colours()),
+        StatusForm::Json => item::pretty(
+            &json!({"registries": registries, "clients": clients, "held": held, "frozen": frozen}),
+        ),
+        StatusForm::Table => {
+            let mut text = tables(&registries, &clients, SystemTime::now(), colours());
+            text.push_str(&held_table(&held, &frozen, colours()));
+            text
+        }
     };
     say(&text)?;
     if is_well(&registries, &clients) { Ok(()) } else { Err(Failure::Shown) }
@@ -153,6 +162,54 @@ fn registry_table(registries: &[RegistryRow], now: SystemTime, colours: bool) ->
         ]);
     }
     table.flush()
+}
+
+/// How many held services are shown; the API has them all.
+const HELD: usize = 20;
+
+/// What is held and what is frozen; nothing where nothing is.
+fn held_table(held: &[HeldReport], frozen: &[AreaReport], colours: bool) -> String {
+    let mut out = String::new();
+    if !held.is_empty() {
+        let mut table = Table::new(&["HELD", "SERVICE", "ENDPOINTS", "FOR", "GOES", "REASON"], colours);
+        for h in held.iter().take(HELD) {
+            table.push(vec![
+                Cell::toned(h.registry.as_str(), Tone::Doubtful),
+                h.service.as_str().into(),
+                h.endpoints.to_string().into(),
+                span(Duration::from_secs(h.held_seconds)).into(),
+                goes(h).into(),
+                h.reason.as_str().into(),
+            ]);
+        }
+        out.push('\n');
+        out.push_str(&table.flush());
+        if let Some(more) = held.len().checked_sub(HELD).filter(|more| *more > 0) {
+            out.push_str(&format!("… and {more} more: /api/v1/held\n"));
+        }
+    }
+    if !frozen.is_empty() {
+        let area = |a: &AreaReport| match (&a.registry, &a.service) {
+            (Some(registry), Some(service)) => format!("{service} of {registry}"),
+            (Some(registry), None) => registry.clone(),
+            (None, _) => "everything".to_owned(),
+        };
+        let all: Vec<String> = frozen.iter().map(area).collect();
+        out.push_str(&format!("\nFrozen by hand, nothing is taken away there: {}\n", all.join(", ")));
+    }
+    out
+}
+
+/// What has to happen before it goes.
+fn goes(held: &HeldReport) -> String {
+    let reads = held.confirm_reads.saturating_sub(held.confirmed);
+    let wait = span(Duration::from_secs(held.remaining_seconds));
+    match (held.frozen, reads, held.remaining_seconds) {
+        (true, ..) => "once thawed".into(),
+        (false, 0, _) => format!("in {wait}"),
+        (false, reads, 0) => format!("after {reads} more reads"),
+        (false, reads, _) => format!("after {reads} more reads and {wait}"),
+    }
 }
 
 /// A number that should be 0.
@@ -336,6 +393,37 @@ istiod-1.istio-system   10.0.0.1:5000   xds    120m    SYNCED   NOT SENT   1 SYN
         let given_up = RegistryRow { given_up: true, ..registry(false) };
         assert!(registry_table(std::slice::from_ref(&given_up), now(), false).contains("given up"));
         assert!(!is_well(&[given_up], &[]), "it is not there, which somebody should know");
+    }
+
+    #[test]
+    fn what_is_held_stands_there_with_its_reason_and_what_lets_it_go() {
+        let held = HeldReport {
+            registry: "prod".into(),
+            service: "web".into(),
+            endpoints: 3,
+            reason: "it is so".into(),
+            held_seconds: 75,
+            confirmed: 1,
+            confirm_reads: 2,
+            ..HeldReport::default()
+        };
+        let frozen = AreaReport { registry: Some("prod".into()), service: None };
+        let want = "
+HELD   SERVICE   ENDPOINTS   FOR   GOES                 REASON
+prod   web       3           75s   after 1 more reads   it is so
+
+Frozen by hand, nothing is taken away there: prod
+";
+        assert_eq!(held_table(std::slice::from_ref(&held), &[frozen], false), want);
+        assert_eq!(held_table(&[], &[], false), "");
+        let all = |confirmed, remaining_seconds, frozen| {
+            goes(&HeldReport { confirmed, remaining_seconds, frozen, ..held.clone() })
+        };
+        assert_eq!(
+            (all(0, 60, false), all(2, 9, false)),
+            ("after 2 more reads and 60s".into(), "in 9s".into())
+        );
+        assert_eq!(all(2, 0, true), "once thawed");
     }
 
     #[test]

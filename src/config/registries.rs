@@ -25,10 +25,11 @@ use self::files::FilesConfig;
 #[cfg(feature = "zookeeper")]
 use self::zookeeper::ZooKeeperConfig;
 use super::map::{self, KindDefaults};
-use super::{select, services, startup};
+use super::{guard, select, services, startup};
 use crate::convert::mapping::Mapping;
 use crate::convert::policy::Policy;
 use crate::convert::self_service::Say;
+use crate::model::limits::Limits;
 use crate::model::service::RegistryName;
 use crate::pipeline::reading::Startup;
 use crate::yaml::fields::Fields;
@@ -111,7 +112,7 @@ const KINDS: [&str; 4] = ["files", "consul", "eureka", "zookeeper"];
 const LATER: [&str; 2] = ["nacos", "cloudmap"];
 
 /// Reads `registries`. `None` after a fault that leaves nothing to serve.
-pub(super) fn decode(f: &mut Fields<'_, '_>, base: &Path) -> Option<Vec<RegistryConfig>> {
+pub(super) fn decode(f: &mut Fields<'_, '_>, base: &Path, guard: &Limits) -> Option<Vec<RegistryConfig>> {
     let node = f.take("registries");
     let elements = node.and_then(Node::list).unwrap_or_default();
     let sections = node.and_then(|_| f.sections("registries"));
@@ -125,7 +126,7 @@ pub(super) fn decode(f: &mut Fields<'_, '_>, base: &Path) -> Option<Vec<Registry
     let mut out = Vec::new();
     for (node, mut section) in elements.iter().zip(sections?) {
         let name = name(&mut section, &mut names);
-        let (kind, policy) = body(&mut section, node, base);
+        let (kind, policy) = body(&mut section, node, base, guard);
         let startup = startup::decode(section.section("startup"));
         if let (Some(name), Some(kind), Some(policy)) = (name, kind, policy) {
             out.push(RegistryConfig { name, kind, policy, startup });
@@ -162,23 +163,29 @@ fn read_name(node: &Node) -> Result<RegistryName, Fault> {
     )))
 }
 
-fn body(f: &mut Fields<'_, '_>, node: &Node, base: &Path) -> (Option<RegistryKind>, Option<Policy>) {
+fn body(
+    f: &mut Fields<'_, '_>,
+    node: &Node,
+    base: &Path,
+    guard: &Limits,
+) -> (Option<RegistryKind>, Option<Policy>) {
     f.later(&LATER);
-    f.later(&["guard", "outputs"]);
+    f.later(&["outputs"]);
     let kind = kind(f, node);
     let read = kind.and_then(|k| (k.decode)(f.section(k.key), base));
     // Decoded whatever the kind is: what stands there can be wrong by itself.
-    (read, policy(f, kind.map_or(&KindDefaults::PLAIN, |k| &k.defaults)))
+    (read, policy(f, kind.map_or(&KindDefaults::PLAIN, |k| &k.defaults), guard))
 }
 
-fn policy(f: &mut Fields<'_, '_>, defaults: &KindDefaults) -> Option<Policy> {
+fn policy(f: &mut Fields<'_, '_>, defaults: &KindDefaults, guard: &Limits) -> Option<Policy> {
     let exposed =
         f.take("select").and_then(Node::map).and_then(|m| m.entry("exposedByDefault")).map(|e| e.at);
     let select = select::decode(f.section("select"), defaults);
     let services = f.take("services");
+    let guard = guard::decode(f.section("guard"), guard);
     let map = map::decode(f.section("map"), defaults)?;
-    let exceptions = services::decode(services, f.findings(), defaults, &map);
-    let policy = Policy { select, map, exceptions };
+    let exceptions = services::decode(services, f.findings(), defaults, &map, &guard);
+    let policy = Policy { select, map, exceptions, guard };
     let may_expose = |m: &Mapping| m.self_service.may.contains(&Say::Skip);
     if !policy.select.exposed_by_default && !policy.mappings().any(may_expose) {
         let words = "nothing could be taken: owners expose a service by `chandler-skip: false`, and `selfService` has no `skip`";
@@ -230,6 +237,7 @@ impl RegistryConfig {
             "map": map::shown(&self.policy.map),
             "services": services::shown(&self.policy.exceptions),
             "startup": startup::shown(&self.startup),
+            "guard": guard::shown(&self.policy.guard),
         })
     }
 }

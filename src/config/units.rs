@@ -81,6 +81,22 @@ pub fn show_size(bytes: u64) -> String {
 }
 
 /// `None` for what is no compound, or far too long.
+/// Reads `30%`: a whole share.
+///
+/// # Errors
+/// It is none, or more than all.
+pub fn share(node: &Node) -> Result<u8, Fault> {
+    let digits = node.text().ok().and_then(|t| t.strip_suffix('%'));
+    let share = digits.filter(|d| d.bytes().all(|b| b.is_ascii_digit())).and_then(|d| d.parse().ok());
+    share.filter(|s| *s <= 100).ok_or_else(|| node.expected("a share from `0%` to `100%`, such as `30%`"))
+}
+
+/// As it is written.
+#[must_use]
+pub fn show_share(percent: u8) -> String {
+    format!("{percent}%")
+}
+
 fn compound(text: &str) -> Option<u64> {
     let mut rest = text;
     let mut units = DURATIONS.iter();
@@ -154,6 +170,16 @@ mod tests {
         }
         assert!(duration(&node("9000h")).unwrap_err().message.contains("longer than a year"));
         assert!(positive_duration(&node("0s")).is_err());
+    }
+
+    #[test]
+    fn shares_are_whole_and_have_their_sign() {
+        for text in ["0%", "30%", "100%"] {
+            assert_eq!(show_share(share(&node(text)).unwrap()), text);
+        }
+        for text in ["30", "0.3", "101%", "-1%", "+3%", "30 %", "'%'", "1.5%"] {
+            assert!(share(&node(text)).is_err(), "{text}");
+        }
     }
 
     #[test]

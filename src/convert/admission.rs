@@ -9,7 +9,7 @@ use crate::convert::policy::Policy;
 use crate::convert::select::{Select, Selection};
 use crate::convert::self_service;
 use crate::model::admitted::{Admitted, Reason};
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Address, Endpoint};
 use crate::model::service::Service;
 
 /// Who is let through, of the instances of one service.
@@ -71,6 +71,19 @@ pub fn admit(service: &Service, policy: &Policy, before: Option<&Admitted>) -> R
     let owner = self_service::hear(service, mapping, |e| door.refuses(Some(e)).is_none(), heard);
     let hosts = naming::hosts(service, owner.as_ref().map_or(&[], |o| &o.hosts), mapping)?;
     Ok(Admitted { hosts: hosts.into(), left_out: None, owner })
+}
+
+/// Whether `endpoint` of `service` is served, as far as the configuration and owners decide: a selection, a rule that drops,
+/// an owner who wants it left out.
+#[must_use]
+pub fn takes(service: &Service, endpoint: &Endpoint, policy: &Policy) -> bool {
+    let Some(mapping) = policy.mapping(&service.name) else { return false };
+    let rule = match endpoint.address {
+        Address::Ip(ip) => mapping.endpoints.iter().find(|r| r.matches(ip)),
+        Address::Name(_) | Address::Unix(_) => None,
+    };
+    !rule.is_some_and(|r| r.drop)
+        && Door::new(service, &policy.select, mapping).refuses(Some(endpoint)).is_none()
 }
 
 #[cfg(test)]

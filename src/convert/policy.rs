@@ -4,6 +4,7 @@
 
 use crate::convert::mapping::{Globs, Mapping};
 use crate::convert::select::Select;
+use crate::model::limits::Limits;
 
 /// All that decides about the services of one registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct Policy {
     pub map: Mapping,
     /// Exceptions by the registry's own name, the most specific first; the first that matches decides, alone.
     pub exceptions: Vec<Exception>,
+    /// How much it may silently lose.
+    pub guard: Limits,
 }
 
 /// What holds for some services.
@@ -23,6 +26,8 @@ pub struct Exception {
     pub names: Globs,
     /// What becomes of them.
     pub fate: Fate,
+    /// How much they may silently lose; absent: what the registry may.
+    pub guard: Option<Limits>,
 }
 
 /// What becomes of the services of an [`Exception`].
@@ -47,17 +52,27 @@ impl Policy {
     /// How a service of this name appears; `None`: it is dropped.
     #[must_use]
     pub fn mapping(&self, name: &str) -> Option<&Mapping> {
-        match self.exceptions.iter().find(|e| e.names.is_match(name)).map(|e| &e.fate) {
+        match self.exception(name).map(|e| &e.fate) {
             None => Some(&self.map),
             Some(Fate::Mapped(mapping)) => Some(mapping),
             Some(Fate::Dropped) => None,
         }
+    }
+
+    /// How much a service of this name may silently lose.
+    #[must_use]
+    pub fn limits(&self, name: &str) -> &Limits {
+        self.exception(name).and_then(|e| e.guard.as_ref()).unwrap_or(&self.guard)
+    }
+
+    fn exception(&self, name: &str) -> Option<&Exception> {
+        self.exceptions.iter().find(|e| e.names.is_match(name))
     }
 }
 
 impl From<Mapping> for Policy {
     /// Takes everything.
     fn from(map: Mapping) -> Self {
-        Self { select: Select::default(), map, exceptions: Vec::new() }
+        Self { select: Select::default(), map, exceptions: Vec::new(), guard: Limits::default() }
     }
 }

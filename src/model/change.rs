@@ -40,9 +40,14 @@ pub enum Trust {
 }
 
 /// Why an item went, as the registry itself said it. Only [`Cause::Vanished`] is suspicious.
+///
+/// What is missing in a `Reset`, or in the `Upsert` of a service, is silent too, unless the service's `left_out` names it
+/// or a `Remove` with another cause stands before the `Upsert` in the same batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// Its owner took it out.
+    /// Whoever writes the service took the service itself out, not one of its instances: nothing of it stays.
+    Deleted,
+    /// Its owner took its last instance out: the service stays, empty, for its time.
     Deregistered,
     /// Its checks fail, or it is in maintenance.
     Unhealthy,

@@ -1,5 +1,6 @@
 //! Answers to people's questions, read off the engine.
 
+pub mod held;
 mod instances;
 
 use std::sync::Arc;
@@ -7,17 +8,26 @@ use std::sync::Arc;
 use crate::model::catalog::{Catalog, Known};
 use crate::model::host::Host;
 use crate::model::service::{RegistryName, Service, ServiceKey};
+use crate::model::time::Moment;
 use crate::pipeline::answers::instances::{Instances, said};
 use crate::pipeline::engine::Engine;
+use crate::pipeline::guard::Guard;
 use crate::pipeline::reading::Reading;
 use crate::pipeline::report::{HostReport, Query, RegistryReport, ServiceReport, Wanted};
 
-/// Answers `query`; an asker who has left gets nothing.
-pub fn answer(engine: &Engine, query: Query) {
+/// Answers `query`; an asker who has left gets nothing, but what a person wants done is done.
+pub fn answer(engine: &mut Engine, query: Query, now: Moment) {
     match query {
         Query::Ping(to) => drop(to.send(())),
         Query::Registries(to) => drop(to.send(registries(engine))),
         Query::Services(wanted, to) => drop(to.send(services(engine, &wanted))),
+        Query::Held(to) => drop(to.send(held::held(engine, now))),
+        Query::Frozen(to) => drop(to.send(held::frozen(engine))),
+        Query::Release(area, to) => drop(to.send(engine.release(&area, now))),
+        Query::Freeze(area, frozen, to) => {
+            engine.freeze(area, frozen, now);
+            drop(to.send(held::frozen(engine)));
+        }
     }
 }
 
@@ -50,7 +60,7 @@ fn registry(engine: &Engine, name: &RegistryName, reading: &Reading) -> Registry
         endpoints: counts.endpoints,
         objects: counts.objects,
         refused: rejected(engine, name),
-        held_endpoints: 0,
+        held_endpoints: engine.guard(name).map_or(0, Guard::held_endpoints),
     }
 }
 

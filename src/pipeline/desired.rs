@@ -28,8 +28,6 @@ use crate::resource::snapshot::{Changes, CollectionSnapshot, Snapshot};
 /// What holds for every conversion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
-    /// How long a port stays after the last instance that had it.
-    pub empty_service_ttl: Duration,
     /// The oldest release that is served: decides what is refused.
     pub oldest: Release,
 }
@@ -47,6 +45,8 @@ pub struct Candidate<'a> {
     pub service: &'a Service,
     /// What was decided about it.
     pub admitted: &'a Admitted,
+    /// How long a port stays after the last instance that had it.
+    pub empty_service_ttl: Duration,
 }
 
 /// A registry and its own name of a service. (The service's key may change with a file's name.)
@@ -359,7 +359,7 @@ impl Desired {
         memory: &mut Memory,
         catalog: &Catalog,
     ) -> Result<Converted, String> {
-        let Candidate { registry, mapping, select, service, admitted } = *candidate;
+        let Candidate { registry, mapping, select, service, admitted, .. } = *candidate;
         let says = admitted.says(service);
         let addresses: &[IpAddr] = self.addresses.get(host);
         let context = Context {
@@ -369,7 +369,7 @@ impl Desired {
             says: &says,
             addresses,
             now,
-            empty_service_ttl: self.terms.empty_service_ttl,
+            empty_service_ttl: candidate.empty_service_ttl,
             release: self.terms.oldest,
         };
         let namespace = naming::namespace(service, mapping).map_err(|e| e.to_string())?;

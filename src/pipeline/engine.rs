@@ -1,6 +1,7 @@
 //! Everything that the pipeline decides, without its task: changes in, work in slices, snapshots out. No clock, no channel.
 
 mod admit;
+mod guarded;
 mod registries;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use self::admit::Before;
 pub use self::admit::{Ignored, Refusal};
+pub use self::guarded::Guarded;
 use crate::convert::vip::VirtualAddresses;
 use crate::model::catalog::{Catalog, Known, Step, Touched};
 use crate::model::change::Change;
@@ -16,6 +18,8 @@ use crate::model::service::{RegistryName, ServiceKey};
 use crate::model::time::Moment;
 use crate::pipeline::debounce::{Cadence, Debounce, Lane};
 use crate::pipeline::desired::{self, Candidate, Desired, Terms, Verdict};
+use crate::pipeline::guard::Guard;
+use crate::pipeline::guard::freeze::Frozen;
 use crate::pipeline::intake::Delivery;
 use crate::pipeline::reading::{Outcome, Reading, RegistrySettings};
 use crate::resource::collection::Collection;
@@ -45,6 +49,10 @@ pub struct Engine {
     /// Registries that are no longer configured and still served, and who has to be read before they go.
     leaving: BTreeMap<RegistryName, BTreeSet<RegistryName>>,
     catalog: Catalog,
+    /// What each registry's words are weighed by, once it has been read.
+    guards: BTreeMap<RegistryName, Guard>,
+    frozen: Frozen,
+    guarded: Vec<Guarded>,
     desired: Desired,
     debounce: Debounce,
     /// Not looked at yet. Nothing is published while there is any, so that a batch goes out whole.
@@ -69,6 +77,9 @@ impl Engine {
             readings: BTreeMap::new(),
             leaving: BTreeMap::new(),
             catalog: Catalog::default(),
+            guards: BTreeMap::new(),
+            frozen: Frozen::default(),
+            guarded: Vec::new(),
             desired: Desired::new(settings.terms.clone(), addresses),
             debounce: Debounce::new(settings.cadence),
             touched: Touched::default(),
@@ -105,12 +116,14 @@ impl Engine {
     }
 
     /// Takes in what a registry says.
-    pub fn deliver(&mut self, delivery: Delivery) {
+    pub fn deliver(&mut self, delivery: Delivery, now: Moment) {
         let Some(reading) = self.readings.get_mut(&delivery.registry) else { return };
         let registry = delivery.registry;
         match reading.deliver(delivery.generation, delivery.batch) {
             Outcome::Waits => {}
             Outcome::Read(items) => {
+                // What another configuration of it lacks is not lost.
+                self.guards.remove(&registry);
                 let (items, kept) = self.sort_out(&registry, items, Before::Other);
                 self.refused.retain(|(of, key), _| *of != registry || kept.contains(key));
                 let mut touched =
@@ -120,11 +133,7 @@ impl Engine {
                 self.read.push(registry);
                 self.drop_removed();
             }
-            Outcome::Changed(changes) => {
-                let steps = changes.into_iter().filter_map(|c| self.step(&registry, c)).collect();
-                let touched = self.catalog.apply(&registry, steps);
-                self.touch(touched);
-            }
+            Outcome::Changed(changes) => self.change(&registry, changes, now),
         }
     }
 
@@ -133,6 +142,7 @@ impl Engine {
         let expired = self.desired.expired(now);
         self.touched.merge(expired);
         self.look_at_the_clock(now);
+        self.let_go_in_time(now);
         for _ in 0..budget {
             let lane = if let Some(id) = self.touched.objects.pop_first() {
                 self.look_at_object(&id)
@@ -152,7 +162,8 @@ impl Engine {
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         let given_up = self.readings.values().filter_map(Reading::deadline).min();
-        [self.debounce.deadline(), self.desired.next_expiry(), given_up].into_iter().flatten().min()
+        let held = self.guards.values().filter_map(Guard::deadline).min();
+        [self.debounce.deadline(), self.desired.next_expiry(), given_up, held].into_iter().flatten().min()
     }
 
     /// What is to be published now, if anything: collections that have become complete, and lanes that are due.
@@ -290,7 +301,7 @@ impl Engine {
     }
 
     fn look_at_host(&mut self, host: &Host, now: Moment) -> Option<Lane> {
-        let candidates: Vec<Candidate<'_>> = self
+        let mut candidates: Vec<Candidate<'_>> = self
             .catalog
             .claims(host)
             .map_while(|(registry, known)| match known {
@@ -301,9 +312,16 @@ impl Engine {
             .filter_map(|(registry, service, admitted)| {
                 let policy = self.readings.get(registry).and_then(Reading::policy)?;
                 let (mapping, select) = (policy.mapping(&service.name)?, &policy.select);
-                Some(Candidate { registry, mapping, select, service, admitted })
+                let empty_service_ttl = policy.limits(&service.name).empty_service_ttl;
+                Some(Candidate { registry, mapping, select, service, admitted, empty_service_ttl })
             })
             .collect();
+        // What is empty and only lingers keeps nobody out.
+        let lingers =
+            |c: &Candidate<'_>| self.guards.get(c.registry).is_some_and(|g| g.is_lingering(&c.service.key));
+        if candidates.len() > 1 {
+            candidates.sort_by_cached_key(lingers);
+        }
         if candidates.is_empty() {
             return self.desired.release(host, &self.catalog, &self.published);
         }

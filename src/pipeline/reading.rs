@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::convert::policy::Policy;
-use crate::model::change::{Batch, Change, Item};
+use crate::model::change::{Batch, Change, Item, Trust};
 use crate::model::service::{RegistryName, Scope, ServiceKey};
 use crate::model::time::Moment;
-use crate::pipeline::guard::{self, Ruling};
 use crate::pipeline::intake::Generation;
 use crate::resource::collection::Collection;
 
@@ -90,7 +89,7 @@ pub enum Outcome {
     Waits,
     /// Everything has been read: this is all that the registry holds.
     Read(Vec<Item>),
-    /// The registry had been read before: these are its changes, doubtful ones taken out.
+    /// The registry had been read before: these are its changes.
     Changed(Vec<Change>),
 }
 
@@ -198,19 +197,17 @@ impl Reading {
 
     /// Takes in what a life of `generation` says.
     pub fn deliver(&mut self, generation: Generation, batch: Batch) -> Outcome {
-        let mut changes = Vec::with_capacity(batch.0.len());
-        for change in batch.0 {
-            match guard::rule(&change) {
-                Ruling::Pass => changes.push(change),
-                Ruling::Hold(why) => self.doubt = Some(why),
+        for change in &batch.0 {
+            if let Change::Reset { trust, .. } = change {
+                self.doubt = match trust {
+                    Trust::Doubtful(why) => Some(Arc::clone(why)),
+                    Trust::Complete | Trust::Restored => None,
+                };
             }
-        }
-        if changes.iter().any(|c| matches!(c, Change::Reset { .. })) {
-            self.doubt = None;
         }
         match self.next.take_if(|n| n.generation == generation) {
             Some(mut staging) => {
-                changes.into_iter().for_each(|c| staging.take(c));
+                batch.0.into_iter().for_each(|c| staging.take(c));
                 if !staging.unread.is_empty() {
                     self.next = Some(staging);
                     return Outcome::Waits;
@@ -220,7 +217,7 @@ impl Reading {
             }
             // Of what is replaced nothing is heard any more: its last state stays until the new form has been read.
             None if self.next.is_none() && self.active.as_ref().is_some_and(|(g, _)| *g == generation) => {
-                Outcome::Changed(changes)
+                Outcome::Changed(batch.0)
             }
             None => Outcome::Waits,
         }
@@ -239,6 +236,8 @@ impl Staging {
 
     fn take(&mut self, change: Change) {
         match change {
+            // Nothing is known with which it could be weighed.
+            Change::Reset { trust: Trust::Doubtful(_), .. } => {}
             Change::Reset { scope, items, .. } => {
                 self.items.retain(|key, _| key.scope != scope);
                 self.items.extend(items.into_iter().map(|i| (i.key().clone(), i)));

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::pipeline::guard::freeze::Area;
 
 /// One registry as the pipeline sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -142,6 +144,46 @@ pub struct HostReport {
     pub notes: Vec<String>,
 }
 
+/// An item of which something is held, for one reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldReport {
+    /// The registry that does not show it any more.
+    pub registry: String,
+    /// The part of the registry that it was read with.
+    pub scope: String,
+    /// The registry's own name of the service, or the key of the object.
+    pub service: String,
+    /// How many endpoints are held; 0: it is an object.
+    pub endpoints: usize,
+    /// The addresses of the first.
+    pub addresses: Vec<String>,
+    /// Why, for a person.
+    pub reason: String,
+    /// For how long already, the longest held deciding.
+    pub held_seconds: u64,
+    /// How many reads have agreed, the least confirmed deciding.
+    pub confirmed: u32,
+    /// How many have to.
+    pub confirm_reads: u32,
+    /// How long it stays at least, even if they do.
+    pub remaining_seconds: u64,
+    /// A person froze it: nothing lets it go but another person.
+    pub frozen: bool,
+}
+
+/// What a person has frozen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AreaReport {
+    /// The registry; absent: everything is frozen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
+    /// The registry's own name of a service of it; absent: all of it is frozen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+}
+
 /// A question to the pipeline; it answers between two pieces of work.
 #[derive(Debug)]
 pub enum Query {
@@ -151,6 +193,14 @@ pub enum Query {
     Registries(oneshot::Sender<Vec<RegistryReport>>),
     /// Items, in order.
     Services(Wanted, oneshot::Sender<Vec<ServiceReport>>),
+    /// What is held, in order.
+    Held(oneshot::Sender<Vec<HeldReport>>),
+    /// What is frozen, in order.
+    Frozen(oneshot::Sender<Vec<AreaReport>>),
+    /// Let go what is held there; how many endpoints and objects that is.
+    Release(Area, oneshot::Sender<usize>),
+    /// Freeze or thaw; what is frozen then.
+    Freeze(Area, bool, oneshot::Sender<Vec<AreaReport>>),
 }
 
 /// Asks the pipeline. Cheap to clone.
@@ -179,6 +229,26 @@ impl Questions {
     /// The items that are `wanted`; `None` if the pipeline has ended.
     pub async fn services(&self, wanted: Wanted) -> Option<Vec<ServiceReport>> {
         self.ask(|answer| Query::Services(wanted, answer)).await
+    }
+
+    /// What is held; `None` if the pipeline has ended.
+    pub async fn held(&self) -> Option<Vec<HeldReport>> {
+        self.ask(Query::Held).await
+    }
+
+    /// What is frozen; `None` if the pipeline has ended.
+    pub async fn frozen(&self) -> Option<Vec<AreaReport>> {
+        self.ask(Query::Frozen).await
+    }
+
+    /// Lets go what is held in `area`, and says how many endpoints and objects that is; `None` if the pipeline has ended.
+    pub async fn release(&self, area: Area) -> Option<usize> {
+        self.ask(|answer| Query::Release(area, answer)).await
+    }
+
+    /// Freezes or thaws `area`, and says what is frozen then; `None` if the pipeline has ended.
+    pub async fn freeze(&self, area: Area, frozen: bool) -> Option<Vec<AreaReport>> {
+        self.ask(|answer| Query::Freeze(area, frozen, answer)).await
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {

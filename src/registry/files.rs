@@ -1,7 +1,7 @@
 //! A directory (or one file) of YAML or JSON: Istio objects, and plain lists of services for who has no registry.
 //!
 //! Watched at any depth; only files that changed are read again. What a file said stays while it makes no sense. An entry
-//! taken out of a file that parses was deregistered; a file or a directory that vanishes is silent absence, unless what it
+//! taken out of a file that parses was deleted; a file or a directory that vanishes is silent absence, unless what it
 //! said appears elsewhere in the same moment: then it was renamed.
 //! Refuses to guess: nothing that is half written, half readable or not understood takes anything away.
 //!

@@ -179,6 +179,7 @@ fn told(change: &Change) -> String {
         Change::Remove(key, cause) => format!(
             "-{key} {}",
             match cause {
+                Cause::Deleted => "deleted",
                 Cause::Deregistered => "deregistered",
                 Cause::Unhealthy => "unhealthy",
                 Cause::Expired => "expired",

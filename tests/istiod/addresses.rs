@@ -29,7 +29,7 @@ services:
   endpoints: [{address: 10.0.0.5}]
 ";
 
-both_ages!(each_mode_arrives_as_such, instance_that_comes_and_goes_changes_the_addresses_of_its_service);
+both_ages!(each_mode_arrives_as_such, instance_that_comes_is_listened_for_and_one_that_left_still_is);
 
 async fn each_mode_arrives_as_such(age: Age) {
     let chandler = Chandler::start("", &[("modes.yaml", MODES)]).await;
@@ -53,16 +53,23 @@ async fn each_mode_arrives_as_such(age: Age) {
     assert_eq!(spec("none").await.get("addresses"), None);
 }
 
-async fn instance_that_comes_and_goes_changes_the_addresses_of_its_service(age: Age) {
+/// Clients that choose an instance themselves go on choosing one that left, for a while: its address stays taken, and the
+/// calls go to those that are there.
+async fn instance_that_comes_is_listened_for_and_one_that_left_still_is(age: Age) {
     let chandler = Chandler::start("", &[("modes.yaml", MODES)]).await;
     let istiod = Istiod::start(age, chandler.grpc, "").await;
-    let less = MODES.replace("{address: 10.0.0.6}, {address: 10.0.0.5}", "{address: 10.0.0.6}");
-    for (file, addresses) in [(less.as_str(), json!(["10.0.0.6"])), (MODES, json!(["10.0.0.5", "10.0.0.6"]))]
-    {
-        chandler.write_services("modes.yaml", file);
+    let both = "{address: 10.0.0.6}, {address: 10.0.0.5}";
+    let (less, more) = ("{address: 10.0.0.6}", "{address: 10.0.0.6}, {address: 10.0.0.8}");
+    for (written, endpoints, addresses) in [
+        (less, json!(["10.0.0.6"]), json!(["10.0.0.5", "10.0.0.6"])),
+        (more, json!(["10.0.0.6", "10.0.0.8"]), json!(["10.0.0.5", "10.0.0.6", "10.0.0.8"])),
+    ] {
+        chandler.write_services("modes.yaml", &MODES.replace(both, written));
         let host = "endpoints.example.internal";
-        entry_where(&istiod, host, &format!("addresses {addresses}"), |one| {
-            one["spec"]["addresses"] == addresses
+        entry_where(&istiod, host, &format!("endpoints {endpoints}, addresses {addresses}"), |one| {
+            let there = one["spec"]["endpoints"].as_array().into_iter().flatten();
+            let there: Vec<&Value> = there.map(|endpoint| &endpoint["address"]).collect();
+            json!(there) == endpoints && one["spec"]["addresses"] == addresses
         })
         .await;
     }

@@ -89,7 +89,10 @@ async fn a_program_that_was_paused_past_its_session_serves_what_is_there_now() {
     writer.put(&provider("a.A", "10.0.0.1:1", "application=one"), "", &EPHEMERAL).await;
     let of = |application: &str| provider("a.B", "10.0.0.2:1", &format!("application={application}"));
     writer.put(&of("two"), "", &EPHEMERAL).await;
-    let mut chandler = Chandler::build().registries(&config(&server)).start().await;
+    // What went while nobody looked is silent absence: it goes once further reads agree, and as soon as that is allowed.
+    let guard = "  guard: {confirmReads: 1, removalHold: 1s, emptyServiceTTL: 1s}\n";
+    let registries = format!("{}{guard}", config(&server));
+    let mut chandler = Chandler::build().registries(&registries).start().await;
     chandler.synced().await;
     eventually_hosts(&chandler, &["one.dubbo", "two.dubbo"]).await;
     server.sessions(2).await;

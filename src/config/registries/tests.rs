@@ -48,7 +48,8 @@ fn policies() -> Vec<(Vec<&'static str>, Policy)> {
     let policy = |defaults: &KindDefaults| {
         let findings = crate::yaml::fields::Findings::default();
         let parsed = crate::yaml::parse("{}", 10);
-        let policy = policy(&mut Fields::of(&parsed.documents[0], &findings), defaults).unwrap();
+        let policy =
+            policy(&mut Fields::of(&parsed.documents[0], &findings), defaults, &Limits::default()).unwrap();
         assert_eq!(findings.into_faults(), []);
         (defaults.placeholders.iter().map(|p| p.trim_end_matches('?')).collect(), policy)
     };

@@ -93,7 +93,8 @@ fn where_exposure_must_be_said_silence_is_no() {
 fn an_exception_drops_a_service_or_gives_it_more_hosts() {
     let alias = |t: &str| Template::parse(t, &["service"]).unwrap();
     let aliased = Mapping { aliases: vec![alias("{service}.old"), alias("web.test")], ..mapping() };
-    let exception = |name: &str, fate| Exception { names: Globs::new(vec![name.into()]).unwrap(), fate };
+    let exception =
+        |name: &str, fate| Exception { names: Globs::new(vec![name.into()]).unwrap(), fate, guard: None };
     let exceptions =
         vec![exception("test-*", Fate::Dropped), exception("web", Fate::Mapped(Box::new(aliased)))];
     let policy = Policy { exceptions, ..Policy::from(mapping()) };

@@ -86,6 +86,7 @@ impl Engine {
         for name in gone {
             self.leaving.remove(&name);
             self.readings.remove(&name);
+            self.guards.remove(&name);
             self.refused.retain(|(of, _), _| *of != name);
             let touched = self.catalog.remove(&name);
             self.touch(touched);

@@ -42,7 +42,7 @@ fn settings(registries: Vec<RegistrySettings>) -> Settings {
         registries,
         virtual_ranges: vec!["244.0.0.0/6".parse().unwrap()],
         pins: BTreeMap::new(),
-        terms: Terms { empty_service_ttl: Duration::from_secs(600), oldest: Release::new(1, 9) },
+        terms: Terms { oldest: Release::new(1, 9) },
         cadence: Cadence::default(),
     }
 }
@@ -107,7 +107,7 @@ impl Bench {
 
     fn say(&mut self, registry: &str, generation: u64, batch: Batch) {
         let (registry, generation) = (RegistryName::new(registry), Generation(generation));
-        self.engine.deliver(Delivery { registry, generation, batch });
+        self.engine.deliver(Delivery { registry, generation, batch }, self.now);
     }
 
     /// Lets `ms` pass in steps as the task does: work, publish what is due.
@@ -217,7 +217,7 @@ fn what_the_owner_takes_out_goes() {
     let mut bench = Bench::new(vec![registry("a", 1)]);
     bench.say("a", 1, reset(vec![service("x"), service("y")]));
     bench.settle(0);
-    let gone = Change::Remove(key(ItemKind::Service, "x"), Cause::Deregistered);
+    let gone = Change::Remove(key(ItemKind::Service, "x"), Cause::Deleted);
     bench.say("a", 1, Batch(vec![gone]));
     bench.settle(10_000);
     assert_eq!(bench.names().unwrap(), ["mesh/y.test"]);
@@ -388,7 +388,7 @@ fn who_is_refused_takes_no_host_over_and_what_claims_it_no_more_goes() {
     bench.say("a", 2, Batch(vec![Change::Upsert(service_at("x", &["10.0.0.9"]))]));
     bench.settle(10_000);
     assert_ne!(bench.version("mesh/x.test"), good);
-    let gone = Change::Remove(key(ItemKind::Service, "x"), Cause::Deregistered);
+    let gone = Change::Remove(key(ItemKind::Service, "x"), Cause::Deleted);
     bench.say("a", 2, Batch(vec![gone]));
     bench.settle(10_000);
     assert_eq!(bench.version("mesh/x.test"), None);
@@ -526,7 +526,8 @@ fn a_selected_service_without_instances_stays_empty() {
     let mut bench = Bench::new(vec![with_policy("a", only_tagged)]);
     bench.say("a", 1, reset(vec![tagged("x", &[("10.0.0.1", "mesh")])]));
     bench.settle(0);
-    bench.say("a", 1, Batch(vec![Change::Upsert(service_at("x", &[]))]));
+    let gone = Change::Remove(key(ItemKind::Service, "x"), Cause::Deregistered);
+    bench.say("a", 1, Batch(vec![gone, Change::Upsert(service_at("x", &[]))]));
     bench.settle(10_000);
     assert!(addresses(&bench, "mesh/x.test").is_empty());
 }

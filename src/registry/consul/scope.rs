@@ -45,6 +45,8 @@ pub(super) struct ScopeWatch {
 #[derive(Debug)]
 pub(super) struct Complete {
     pub(super) list: List,
+    /// [`decode::gist`] of it.
+    pub(super) gist: Option<u128>,
     /// Of the list; absent for peers.
     pub(super) index: Option<Index>,
     /// Every service of the list, with the state that its answer showed.
@@ -107,19 +109,24 @@ impl ScopeWatch {
         let list = self.list(&page).map_err(failed)?;
         let defaults = self.defaults().await;
         let states = self.states(list.len(), page.is_multiplexed()).await.map_err(failed)?;
-        let reads: Vec<(Arc<str>, Read, Page)> = stream::iter(list.keys().cloned())
+        let mut filtered = page.filtered;
+        // Answers go as soon as they are read: together they are ten times what is made of them.
+        let reads = stream::iter(list.keys().cloned())
             .map(|name| self.read_one(name, &defaults))
             .buffer_unordered(READS)
-            .try_collect()
+            .map_ok(|(name, read, page)| {
+                filtered |= page.filtered;
+                (name, (read, page.index))
+            })
+            .try_collect::<BTreeMap<_, _>>()
             .await?;
-        let filtered = page.filtered || reads.iter().any(|(_, _, p)| p.filtered);
         let blind = page.denies && !self.shared.settings.http.credentials.are_some();
-        let of = |(name, read, page): (Arc<str>, Read, Page)| (name, (read, page.index));
         let (multiplexed, index) = (page.is_multiplexed(), page.index);
         let mut complete = Complete {
             list,
+            gist: self.gist(&page),
             index,
-            reads: reads.into_iter().map(of).collect(),
+            reads,
             defaults,
             states,
             filtered,
@@ -185,6 +192,11 @@ impl ScopeWatch {
     pub(super) fn list(&self, page: &Page) -> Result<List, HttpError> {
         let read = if self.place.peer.is_some() { decode::imported } else { decode::services };
         read(page.body()).map_err(|why| page.unreadable(&why))
+    }
+
+    /// Two lists of the same gist are the same; `None`: it has to be read to be compared.
+    pub(super) fn gist(&self, page: &Page) -> Option<u128> {
+        if self.place.peer.is_some() { None } else { decode::gist(page.body()) }
     }
 
     /// What an answer about a service says. One that makes no sense is that service's own affair: it is named, and what is

@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep_until};
 use self::queries::{Done, How};
 use crate::model::change::{Batch, Change};
 use crate::registry::RegistryError;
+use crate::registry::again::Again;
 use crate::registry::consul::client::Index;
 use crate::registry::consul::decode::{Failing, List, Read};
 use crate::registry::consul::plan::{self, Mode, Sweep};
@@ -37,6 +38,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Session {
     scope: ScopeWatch,
     list: List,
+    gist: Option<u128>,
     index: Option<Index>,
     items: BTreeMap<Arc<str>, Watched>,
     defaults: Defaults,
@@ -66,6 +68,8 @@ pub(super) struct Session {
     /// A query of the session as a whole has failed since the list was last answered.
     failed: bool,
     over: bool,
+    /// Something that the scope lacks is held until further complete reads agree.
+    again: Again,
 }
 
 /// One service.
@@ -89,6 +93,7 @@ impl Session {
         let watched = |(name, (read, index))| (name, Watched { read, index, ..Watched::default() });
         Self {
             list: complete.list,
+            gist: complete.gist,
             index: complete.index,
             items: complete.reads.into_iter().map(watched).collect(),
             defaults: complete.defaults,
@@ -109,6 +114,7 @@ impl Session {
             refused: false,
             failed: false,
             over: false,
+            again: Again::new(scope.changes.clone()),
             scope,
         }
     }
@@ -123,6 +129,7 @@ impl Session {
             tokio::select! {
                 Some(done) = self.open.next() => self.take(done)?,
                 () = sleep_until(wake) => self.tick(),
+                () = self.again.wait() => self.over = true,
             }
             for _ in 1..TOGETHER {
                 let Some(Some(done)) = self.open.next().now_or_never() else { break };

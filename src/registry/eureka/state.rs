@@ -109,6 +109,11 @@ impl State {
         self.no_deltas_until = None;
     }
 
+    /// Everything is to be read next, although deltas suffice.
+    pub(super) fn read_everything(&mut self) {
+        self.in_step = false;
+    }
+
     /// What to ask next.
     pub(super) fn plan(&self, now: Moment) -> Plan {
         let within = |at: Option<Moment>, limit| at.is_some_and(|at| now.since(at) < limit);
@@ -286,6 +291,13 @@ impl State {
             if before == after.as_ref() {
                 continue;
             }
+            // Who is taken out is not named any more; that the last one was is the server's word all the same.
+            if let (Some(old), Some(cause)) = (before, causes.get(slot))
+                && after.as_ref().is_some_and(|a| a.key() == old.key() && endpoints(a) == 0)
+                && endpoints(old) > 0
+            {
+                changes.push(Change::Remove(old.key().clone(), *cause));
+            }
             let moved = before.filter(|b| after.as_ref().is_none_or(|a| a.key() != b.key()));
             if let Some(old) = moved {
                 let cause = causes.get(slot).copied().unwrap_or(Cause::Deregistered);
@@ -315,6 +327,13 @@ impl State {
             Some(compose(slot, ledger.members(slot)?, &self.rules.shape, served))
         };
         slots.iter().filter_map(item).collect()
+    }
+}
+
+fn endpoints(item: &Item) -> usize {
+    match item {
+        Item::Service(s) => s.endpoints.len(),
+        Item::Object(_) | Item::Refused(..) => 0,
     }
 }
 

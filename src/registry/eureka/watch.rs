@@ -18,6 +18,7 @@ use crate::model::change::Batch;
 use crate::model::service::RegistryName;
 use crate::model::time::Moment;
 use crate::pipeline::intake::Changes;
+use crate::registry::again::Again;
 use crate::registry::http::HttpError;
 use crate::registry::{BoxFuture, Registry, RegistryError};
 use crate::runtime::status::Status;
@@ -68,7 +69,8 @@ impl Registry for EurekaRegistry {
         stop: CancellationToken,
     ) -> BoxFuture<Result<(), RegistryError>> {
         Box::pin(async move {
-            let life = Life { shared: self.0, changes, last_delta: None, problem: None, stale: 0 };
+            let again = Again::new(changes.clone());
+            let life = Life { shared: self.0, changes, again, last_delta: None, problem: None, stale: 0 };
             tokio::select! {
                 () = stop.cancelled() => Ok(()),
                 ended = life.live() => ended,
@@ -81,6 +83,7 @@ impl Registry for EurekaRegistry {
 struct Life {
     shared: Arc<Shared>,
     changes: Changes,
+    again: Again,
     /// The digest of the delta that the state has taken in last.
     last_delta: Option<u128>,
     /// What was last said to be wrong.
@@ -95,7 +98,13 @@ impl Life {
         loop {
             let failed = self.round().await?;
             self.report(&failed);
-            sleep(jittered(self.shared.interval)).await;
+            tokio::select! {
+                () = sleep(jittered(self.shared.interval)) => {}
+                () = self.again.wait() => {}
+            }
+            if self.again.is_due() {
+                self.shared.state().read_everything();
+            }
         }
     }
 
@@ -113,6 +122,7 @@ impl Life {
             },
         };
         self.last_delta = None;
+        self.again.was_read();
         failed.extend(self.full(first).await?);
         Ok(failed)
     }

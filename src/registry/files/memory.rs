@@ -134,7 +134,7 @@ impl Memory {
                     self.mend(&name, &mut changes);
                     let items = self.sources.remove(&name).and_then(|k| k.items).unwrap_or_default();
                     let cause = |item| match arrived.contains(own_name(&name, item)) {
-                        true => Cause::Deregistered,
+                        true => Cause::Deleted,
                         false => Cause::Vanished,
                     };
                     changes.extend(items.iter().map(|i| Change::Remove(i.key().clone(), cause(i))));
@@ -171,7 +171,7 @@ impl Memory {
     fn mend(&mut self, name: &SourceName, changes: &mut Vec<Change>) {
         self.faulty.remove(name);
         if self.sources.get_mut(name).and_then(|k| k.fault.take()).is_some() {
-            changes.push(Change::Remove(self.key(name), Cause::Deregistered));
+            changes.push(Change::Remove(self.key(name), Cause::Deleted));
         }
     }
 
@@ -194,10 +194,23 @@ pub(crate) fn own_name<'a>(source: &SourceName, item: &'a Item) -> &'a str {
 fn difference(before: &[Item], after: &[Item], changes: &mut Vec<Change>) {
     let old: BTreeMap<&ServiceKey, &Item> = before.iter().map(|i| (i.key(), i)).collect();
     let new: BTreeSet<&ServiceKey> = after.iter().map(Item::key).collect();
-    let changed = after.iter().filter(|i| old.get(i.key()) != Some(i));
-    changes.extend(changed.cloned().map(Change::Upsert));
+    for item in after.iter().filter(|i| old.get(i.key()) != Some(i)) {
+        let empty = matches!(item, Item::Service(service) if service.endpoints.is_empty());
+        if empty && old.get(item.key()).is_some_and(|old| endpoints(old) > 0) {
+            // That they are gone was written: it is no silence. What cannot be read says nothing of the kind.
+            changes.push(Change::Remove(item.key().clone(), Cause::Deregistered));
+        }
+        changes.push(Change::Upsert(item.clone()));
+    }
     let removed = old.into_keys().filter(|k| !new.contains(k));
-    changes.extend(removed.map(|k| Change::Remove(k.clone(), Cause::Deregistered)));
+    changes.extend(removed.map(|k| Change::Remove(k.clone(), Cause::Deleted)));
+}
+
+fn endpoints(item: &Item) -> usize {
+    match item {
+        Item::Service(s) => s.endpoints.len(),
+        Item::Object(_) | Item::Refused(..) => 0,
+    }
 }
 
 #[cfg(test)]
@@ -235,9 +248,26 @@ mod tests {
         let mut m = memory();
         assert_eq!(apply(&mut m, "a", said("a", &[(1, 0), (2, 0), (3, 0)])).len(), 3);
         let changes = apply(&mut m, "a", said("a", &[(1, 0), (2, 1)]));
-        let gone = Change::Remove(item("a", 3, 0).key().clone(), Cause::Deregistered);
+        let gone = Change::Remove(item("a", 3, 0).key().clone(), Cause::Deleted);
         assert_eq!(changes, [Change::Upsert(item("a", 2, 1)), gone]);
         assert!(apply(&mut m, "a", Finding::Same(stamp())).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_any_more_does_not_take_its_endpoints_away() {
+        use crate::model::endpoint::{Address, Endpoint, EndpointPorts};
+        let Item::Service(plain) = item("a", 1, 0) else { unreachable!() };
+        let endpoint = Endpoint::at(Address::parse("10.0.0.5").unwrap(), EndpointPorts::AsService);
+        let with = Item::Service(Arc::new(Service { endpoints: vec![endpoint], ..(*plain).clone() }));
+        let refused = Item::Refused(plain.key.clone(), "no sense".into());
+        let said = |items: &[&Item]| Finding::Items(stamp(), 0, items.iter().copied().cloned().collect());
+        let mut m = memory();
+        apply(&mut m, "a", said(&[&with]));
+        assert_eq!(apply(&mut m, "a", said(&[&refused])), [Change::Upsert(refused)]);
+        apply(&mut m, "a", said(&[&with]));
+        let gone = Change::Remove(plain.key.clone(), Cause::Deregistered);
+        let empty = Item::Service(plain);
+        assert_eq!(apply(&mut m, "a", said(&[&empty])), [gone, Change::Upsert(empty)]);
     }
 
     #[test]
@@ -248,7 +278,7 @@ mod tests {
         let changes = m.apply(findings.map(|(name, f)| (SourceName::new(name), f)).into());
         let gone = |own, cause| Change::Remove(item("a", own, 0).key().clone(), cause);
         let came = Change::Upsert(item("b", 1, 0));
-        assert_eq!(changes, [gone(1, Cause::Deregistered), gone(2, Cause::Vanished), came]);
+        assert_eq!(changes, [gone(1, Cause::Deleted), gone(2, Cause::Vanished), came]);
     }
 
     #[test]
@@ -259,7 +289,7 @@ mod tests {
         assert!(apply(&mut m, "a", Finding::Broken(None, "why".into())).is_empty());
         assert_eq!(m.all().len(), 2);
         let changes = apply(&mut m, "a", said("a", &[(1, 0)]));
-        assert!(matches!(&changes[..], [Change::Remove(key, Cause::Deregistered)] if &*key.name == "a"));
+        assert!(matches!(&changes[..], [Change::Remove(key, Cause::Deleted)] if &*key.name == "a"));
     }
 
     #[test]

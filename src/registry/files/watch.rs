@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::change::{Batch, Change, Trust};
 use crate::model::service::RegistryName;
 use crate::pipeline::intake::Changes;
+use crate::registry::again::Again;
 use crate::registry::files::agenda::{Agenda, Look, Sign, Sweep};
 use crate::registry::files::ground::Place;
 use crate::registry::files::notice::{Inbox, Watches};
@@ -59,7 +60,9 @@ impl FilesRegistry {
         let mut reader = off_runtime(move || Reader::new(shared, notices(bell))).await?;
         let mut agenda = Agenda::default();
         agenda.sweep(Sweep::Careful);
-        let mut voice = Voice { life: self, changes, complete: false, first: true, problem: None };
+        let mut again = Again::new(changes.clone());
+        let mut voice =
+            Voice { life: self, changes, complete: false, first: true, once_more: false, problem: None };
         let mut rescan = Instant::now() + RESCAN;
         loop {
             if let Some(look) = agenda.take(Instant::now()) {
@@ -79,6 +82,11 @@ impl FilesRegistry {
             tokio::select! {
                 () = inbox.ring() => take_in(&inbox, &mut reader, &mut agenda),
                 () = sleep_until(wake) => {}
+                () = again.wait() => {
+                    again.was_read();
+                    voice.once_more = true;
+                    agenda.sweep(Sweep::Careful);
+                }
             }
             if Instant::now() >= rescan {
                 agenda.sweep(Sweep::Careful);
@@ -129,6 +137,8 @@ struct Voice<'a> {
     complete: bool,
     /// Nothing was said yet.
     first: bool,
+    /// What is held waits for a complete read: all is said, not only what changed.
+    once_more: bool,
     /// What was last said to be wrong.
     problem: Option<String>,
 }
@@ -140,7 +150,7 @@ impl Voice<'_> {
         root_fault: Option<String>,
         trouble: Option<&str>,
     ) -> Result<(), RegistryError> {
-        let batch = self.batch(changes);
+        let batch = self.batch(changes, root_fault.as_deref());
         if !batch.0.is_empty() {
             self.changes.send(batch).await?;
         }
@@ -149,12 +159,21 @@ impl Voice<'_> {
         Ok(())
     }
 
-    fn batch(&mut self, changes: Vec<Change>) -> Batch {
+    fn batch(&mut self, mut changes: Vec<Change>, root_fault: Option<&str>) -> Batch {
         let memory = self.life.shared.memory();
+        let reset = |trust| {
+            let scope = self.life.shared.decoder.scope.clone();
+            Change::Reset { scope, items: memory.all(), trust }
+        };
         if !self.complete && !memory.is_incomplete() {
             self.complete = true;
-            let scope = self.life.shared.decoder.scope.clone();
-            return Batch(vec![Change::Reset { scope, items: memory.all(), trust: Trust::Complete }]);
+            return Batch(vec![reset(Trust::Complete)]);
+        }
+        if self.complete && std::mem::take(&mut self.once_more) {
+            // Where there should be files and is nothing at all, nothing is proven, however often one looks.
+            let trust = root_fault.map_or(Trust::Complete, |why| Trust::Doubtful(why.into()));
+            changes.push(reset(trust));
+            return Batch(changes);
         }
         // What an earlier life found and could not say any more is part of the whole.
         let whole = self.first.then(|| memory.all().into_iter().map(Change::Upsert).collect());
@@ -232,6 +251,33 @@ mod tests {
         assert!(began.elapsed() <= within, "{:?}", began.elapsed());
         stop.cancel();
         status.registries().into_values().next().and_then(|s| s.problem)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_anything_is_held_all_is_said_again_and_of_a_root_that_is_gone_it_is_doubted() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.yaml"), "services: [{name: one}]").unwrap();
+        let decoder = Decoder { scope: crate::registry::files::scope(), namespace: "chandler".into() };
+        let shared = Arc::new(Shared::new(Root::new(dir.path().into()), decoder));
+        let (status, name) = (Arc::new(Status::default()), RegistryName::new("onboard"));
+        let notices = |_| Watches::none(None);
+        let life = FilesRegistry { shared, name: name.clone(), status, notices };
+        let (out, mut said) = mpsc::channel(4);
+        let (ask, asked) = tokio::sync::watch::channel(crate::pipeline::intake::ReadAgain::new());
+        let (stop, changes) = (CancellationToken::new(), Changes::new(name.clone(), Generation(0), out));
+        let run = Box::new(life).run(changes.heeding(asked), stop.clone());
+        #[allow(clippy::disallowed_methods)] // the test owns it
+        tokio::spawn(run);
+        let complete = |delivery: Delivery| matches!(&delivery.batch.0[..], [.., Change::Reset { trust: Trust::Complete, items, .. }] if items.len() == 1);
+        assert!(complete(said.recv().await.unwrap()));
+        ask.send(std::iter::once((name, Duration::from_secs(5))).collect()).unwrap();
+        assert!(complete(said.recv().await.unwrap()));
+        fs::remove_dir_all(dir.path()).unwrap();
+        let doubted = |d: &Delivery| {
+            d.batch.0.iter().any(|c| matches!(c, Change::Reset { trust: Trust::Doubtful(_), .. }))
+        };
+        while !doubted(&said.recv().await.unwrap()) {}
+        stop.cancel();
     }
 
     /// The clock stands still while files are read and jumps when only time is waited for.

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::change::{Batch, Change, Item, Trust};
 use crate::model::service::RegistryName;
 use crate::pipeline::intake::Changes;
+use crate::registry::again::Again;
 use crate::registry::zookeeper::layout::Wants;
 use crate::registry::zookeeper::session::{Session, SessionError, Sign, Task, Watching};
 use crate::registry::zookeeper::tree::Tree;
@@ -46,7 +47,8 @@ impl Registry for ZooKeeperRegistry {
     ) -> BoxFuture<Result<(), RegistryError>> {
         Box::pin(async move {
             let view = View::new(self.shared.layouts(), self.shared.tree(Tree::default()));
-            let mut life = Life { registry: &self, changes, view, doubt: None, quiet_since: Instant::now() };
+            let (again, quiet_since) = (Again::new(changes.clone()), Instant::now());
+            let mut life = Life { registry: &self, changes, again, view, doubt: None, quiet_since };
             let ended = tokio::select! {
                 () = stop.cancelled() => Ok(()),
                 ended = life.live() => ended,
@@ -60,6 +62,8 @@ impl Registry for ZooKeeperRegistry {
 struct Life<'a> {
     registry: &'a ZooKeeperRegistry,
     changes: Changes,
+    /// When the guard wants everything to be read once more.
+    again: Again,
     view: View,
     /// Why what was read is not believed.
     doubt: Option<String>,
@@ -178,6 +182,7 @@ impl Life<'_> {
             }
         };
         self.quiet_since = Instant::now();
+        self.again.was_read();
         self.changes.send(Batch(vec![Change::Reset { scope: scope(), items, trust }])).await?;
         self.report(None);
         Ok(())
@@ -199,6 +204,11 @@ impl Life<'_> {
             let signs = tokio::select! {
                 signs = session.gather() => signs,
                 _ = looks.tick() => Vec::new(),
+                () = self.again.wait() => {
+                    let tree = self.read_all(session).await?;
+                    self.say_all(tree).await?;
+                    continue;
+                }
             };
             let mut tasks = self.take_signs(signs)?;
             if denied_tried.elapsed() >= RETRY_DENIED {

@@ -324,3 +324,25 @@ proptest! {
         prop_assert_eq!(read(&json!(entries)), read(&json!(other)));
     }
 }
+
+#[test]
+fn two_lists_have_the_same_gist_only_if_they_say_the_same() {
+    let of = |body: &str| gist(body.as_bytes());
+    let list = of(r#"{"web": ["v1", "prod"], "db": [], "mail": null}"#);
+    assert!(list.is_some());
+    assert_eq!(of(r#"{"db": [], "web": ["prod", "v1"], "mail": []}"#), list);
+    for other in [
+        r#"{"web": ["v1", "prod"], "db": []}"#,
+        r#"{"web": ["v1"], "db": ["prod"], "mail": null}"#,
+        r#"{"web": ["v2", "prod"], "db": [], "mail": null}"#,
+        r#"{"prod": ["v1", "web"], "db": [], "mail": null}"#,
+        "{}",
+    ] {
+        assert!(of(other).is_some() && of(other) != list, "{other}");
+    }
+    assert_eq!(of(r#"{"w\u0065b": []}"#), of(r#"{"web": []}"#));
+    // Whoever can make sense of these reads them in full.
+    for odd in ["[]", "", r#"{"web": [1]}"#, r#"{"web": []}x"#] {
+        assert_eq!(of(odd), None, "{odd}");
+    }
+}

@@ -12,7 +12,7 @@ use super::{RETRY, Session, Watched};
 use crate::model::change::{Cause, Change};
 use crate::registry::RegistryError;
 use crate::registry::consul::client::{Index, Page};
-use crate::registry::consul::decode::Read;
+use crate::registry::consul::decode::{List, Read};
 use crate::registry::consul::plan::{self, Mode};
 use crate::registry::consul::scope::{ScopeWatch, failed};
 use crate::registry::http::HttpError;
@@ -50,7 +50,6 @@ impl Session {
             }
         };
         self.failed = false;
-        let list = self.scope.list(&page).map_err(failed)?;
         self.scope.shared.board.answered(self.scope.scope());
         if self.went_back(&asked, &page) {
             if asked.how != How::Surely {
@@ -58,26 +57,42 @@ impl Session {
             }
             return Ok(());
         }
-        if self.lost_rights(&page, list.is_empty() && !self.list.is_empty()) {
+        // Any registration wakes the list, which is hardly ever another one then.
+        let gist = self.scope.gist(&page);
+        let same = gist.is_some() && gist == self.gist;
+        let list = if same { None } else { Some(self.scope.list(&page).map_err(failed)?) };
+        let emptied = list.as_ref().is_some_and(List::is_empty) && !self.list.is_empty();
+        if self.lost_rights(&page, emptied) {
             return Ok(());
         }
         if let Some(mut memory) = self.scope.memory() {
             memory.saw(page.index);
         }
-        let come = list.keys().filter(|name| !self.items.contains_key(*name)).cloned();
-        let gone = self.items.keys().filter(|name| !list.contains_key(*name)).cloned();
-        let mut due: Vec<Arc<str>> = come.chain(gone).collect();
         if self.mode == Mode::Sweep && page.index != self.index {
-            let tags =
-                list.iter().filter(|(name, tags)| self.list.get(*name).is_some_and(|had| had != *tags));
-            due.extend(tags.map(|(name, _)| Arc::clone(name)));
             self.sweep.want();
         }
-        due.into_iter().for_each(|name| self.read_again(name));
-        (self.list, self.index, self.multiplexed) = (list, page.index, page.is_multiplexed());
+        (self.index, self.multiplexed) = (page.index, page.is_multiplexed());
+        if let Some(list) = list {
+            self.take_list(list);
+            self.gist = gist;
+        }
         self.change_mode();
         self.ask_list(How::Poll, self.index, plan::list_gap(page.body().len()));
         Ok(())
+    }
+
+    /// Takes in a list that is not as it was.
+    fn take_list(&mut self, list: List) {
+        let come = list.keys().filter(|name| !self.items.contains_key(*name)).cloned();
+        let gone = self.items.keys().filter(|name| !list.contains_key(*name)).cloned();
+        let mut due: Vec<Arc<str>> = come.chain(gone).collect();
+        if self.mode == Mode::Sweep {
+            let tags =
+                list.iter().filter(|(name, tags)| self.list.get(*name).is_some_and(|had| had != *tags));
+            due.extend(tags.map(|(name, _)| Arc::clone(name)));
+        }
+        due.into_iter().for_each(|name| self.read_again(name));
+        self.list = list;
     }
 
     pub(super) fn on_service(
