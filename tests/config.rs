@@ -353,6 +353,9 @@ fn tls_needs_a_certificate_and_its_key() {
         refused(&format!("server: {{listeners: [{{address: '127.0.0.1:1', tls: {tls}}}]}}\n"), words);
         refused(&format!("admin: {{tls: {tls}}}\n"), words);
     }
+    // Whoever writes the key does not mean plaintext.
+    refused("server: {listeners: [{address: '127.0.0.1:1', §tls: }]}\n", &["nothing is written after `tls`"]);
+    refused("admin: {§tls: ~}\n", &["nothing is written after `tls`"]);
 }
 
 #[test]

@@ -88,6 +88,9 @@ pub struct ClientRow {
     /// Where it dials from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
+    /// The names of its verified certificate; none without one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<String>,
     /// How it speaks.
     pub wire: String,
     /// Since when.
@@ -105,6 +108,7 @@ impl ClientRow {
             id: client.id,
             node: client.node,
             peer: client.peer.map(|p| p.to_string()),
+            identities: client.identities,
             wire: client.wire.into(),
             connected: rfc3339(client.connected),
             watches: client.watches.into_iter().map(watch).collect(),

@@ -162,7 +162,7 @@ async fn metrics_show_registries_clients_and_collections() {
         r.last_success = Some(std::time::SystemTime::UNIX_EPOCH + Duration::from_millis(1500));
         r.failures = 2;
     });
-    s.status.add_client(None, "xds");
+    s.status.add_client(None, Vec::new(), "xds");
     let (_, text) = telemetry(&s, "/metrics").await;
     for line in [
         "chandler_registry_up{registry=\"prod\"} 1",
@@ -307,7 +307,11 @@ async fn registries_and_clients_join_what_is_known_of_them() {
     let (questions, _tasks) = pipeline(vec![report("prod", true)]);
     let s = state(questions);
     s.status.registry(&RegistryName::new("prod"), |r| r.problem = Some("no route".into()));
-    let id = s.status.add_client(Some("10.0.0.1:5000".parse().unwrap()), "xds");
+    let id = s.status.add_client(
+        Some("10.0.0.1:5000".parse().unwrap()),
+        vec!["spiffe://d/ns/n/sa/a".into()],
+        "xds",
+    );
     let current = snapshot().get(Collection::ServiceEntry).unwrap().version();
     s.status.client(id, |c| {
         c.node = "sidecar~a".into();
@@ -319,6 +323,7 @@ async fn registries_and_clients_join_what_is_known_of_them() {
     assert_eq!((&registries[0]["endpoints"], &registries[0]["problem"]), (&json!(7), &json!("no route")));
     let (_, clients) = api(&s, "/api/v1/clients").await;
     assert_eq!(clients[0]["peer"], "10.0.0.1:5000");
+    assert_eq!(clients[0]["identities"][0], "spiffe://d/ns/n/sa/a");
     assert_eq!(clients[0]["watches"][0]["state"], "SYNCED");
     assert_eq!(api(&s, "/api/v1/config").await.1, json!({"registries": []}));
     assert_eq!(api(&s, "/api/v1/held").await.1, json!([]));

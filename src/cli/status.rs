@@ -221,15 +221,18 @@ fn counted(n: usize, tone: Tone) -> Cell {
 const OWN: [Collection; 2] = [Collection::ServiceEntry, Collection::WorkloadEntry];
 
 fn client_table(clients: &[ClientRow], now: SystemTime, colours: bool) -> String {
-    let heads = ["CLIENT", "PEER", "WIRE", "SINCE", "SE", "WE", "OTHERS"];
+    // Most meshes have no client certificates.
+    let verified = clients.iter().any(|c| !c.identities.is_empty());
+    let identity: &[&str] = if verified { &["IDENTITY"] } else { &[] };
+    let heads = [&["CLIENT", "PEER"], identity, &["WIRE", "SINCE", "SE", "WE", "OTHERS"]].concat();
     let mut table = Table::new(&heads, colours);
     for c in clients {
-        let mut row: Vec<Cell> = vec![
-            name(c).into(),
-            c.peer.as_deref().unwrap_or("-").into(),
-            c.wire.as_str().into(),
-            since(&c.connected, now).into(),
-        ];
+        let mut row: Vec<Cell> = vec![name(c).into(), c.peer.as_deref().unwrap_or("-").into()];
+        if verified {
+            row.push(if c.identities.is_empty() { "-".into() } else { c.identities.join(" ").into() });
+        }
+        row.push(c.wire.as_str().into());
+        row.push(since(&c.connected, now).into());
         for collection in OWN {
             row.push(worst(c.watches.iter().filter(|w| watched(w) == collection.plural())));
         }
@@ -353,6 +356,7 @@ mod tests {
             id: 1,
             node: "sidecar~10.0.0.1~istiod-1.istio-system~istio-system.svc.cluster.local".into(),
             peer: Some("10.0.0.1:5000".into()),
+            identities: Vec::new(),
             wire: "xds".into(),
             connected: rfc3339(now() - Duration::from_secs(7200)),
             watches,
@@ -376,6 +380,18 @@ CLIENT                  PEER            WIRE   SINCE   SE       WE         OTHER
 istiod-1.istio-system   10.0.0.1:5000   xds    120m    SYNCED   NOT SENT   1 SYNCED, sidecars STALE
 ";
         assert_eq!(text, want);
+    }
+
+    #[test]
+    fn verified_names_have_a_column_as_soon_as_anybody_has_one() {
+        let known = ClientRow { identities: vec!["spiffe://d/ns/n/sa/a".into()], ..client(Vec::new()) };
+        let text = tables(&[], &[known, client(Vec::new())], now(), false);
+        let want = "\
+CLIENT                  PEER            IDENTITY               WIRE   SINCE   SE   WE   OTHERS
+istiod-1.istio-system   10.0.0.1:5000   spiffe://d/ns/n/sa/a   xds    120m    -    -    -
+istiod-1.istio-system   10.0.0.1:5000   -                      xds    120m    -    -    -
+";
+        assert_eq!(text.split_once("\n\n").map_or(text.as_str(), |(_, clients)| clients), want);
     }
 
     #[test]

@@ -70,6 +70,12 @@ pub(super) fn read_socket(node: &Node, what: &'static str) -> Result<Socket, Fau
 
 /// Reads `tls` and `access` beside an address.
 pub(super) fn entrance(f: &mut Fields<'_, '_>, socket: Option<Socket>, base: &Path) -> Entrance {
+    // Elsewhere a key with nothing after it is a default; whoever writes this one does not mean plaintext.
+    if let Some(at) = f.blank("tls") {
+        let words =
+            "nothing is written after `tls`: name `certFile` and `keyFile`, or leave it out for plaintext";
+        f.findings().push(Fault::new(at, words));
+    }
     Entrance { tls: tls::read(f.section("tls"), base), access: access(f, socket, base) }
 }
 

@@ -11,6 +11,7 @@ use tonic::Code;
 use crate::delivery::metrics::{DeliveryMetrics, Limit};
 use crate::resource::legacy;
 use crate::runtime::status::{Status, WatchStatus};
+use crate::security::peer::Peer;
 use crate::session::Event;
 use crate::session::message::{Node, Nonce, Response, Target};
 
@@ -24,7 +25,9 @@ const NOT_SERVED: &str = "there will never be anything in this collection, and a
 #[derive(Debug)]
 pub(super) struct Client {
     id: u64,
-    peer: Option<SocketAddr>,
+    peer: SocketAddr,
+    /// The first of its verified names.
+    identity: Option<String>,
     wire: &'static str,
     node: Option<String>,
     status: Arc<Status>,
@@ -49,14 +52,17 @@ impl Client {
     pub(super) fn new(
         status: Arc<Status>,
         metrics: Arc<DeliveryMetrics>,
-        peer: Option<SocketAddr>,
+        peer: &Peer,
         wire: &'static str,
     ) -> Self {
-        let id = status.add_client(peer, wire);
+        let identities: Vec<String> = peer.identities.iter().map(|name| shown(&name.to_string())).collect();
+        let identity = identities.first().cloned();
+        let id = status.add_client(Some(peer.address), identities, wire);
         metrics.opened();
         Self {
             id,
-            peer,
+            peer: peer.address,
+            identity,
             wire,
             node: None,
             status,
@@ -72,13 +78,8 @@ impl Client {
         self.metrics.requested(self.wire);
         if self.node.is_none() {
             let name = node.map(|n| shown(&n.id)).unwrap_or_default();
-            tracing::info!(
-                client = self.id,
-                peer = self.peer(),
-                wire = self.wire,
-                node = name,
-                "stream opened"
-            );
+            let (peer, wire, identity) = (self.peer(), self.wire, self.identity.as_deref());
+            tracing::info!(client = self.id, peer, identity, wire, node = name, "stream opened");
             self.status.client(self.id, |c| c.node.clone_from(&name));
             self.node = Some(name);
         }
@@ -193,7 +194,7 @@ impl Client {
     }
 
     fn peer(&self) -> String {
-        self.peer.map(|p| p.to_string()).unwrap_or_default()
+        self.peer.to_string()
     }
 }
 

@@ -83,7 +83,7 @@ impl<P: Protocol> Stream<P> {
         Self {
             requests,
             outlet,
-            client: Client::new(status, metrics, Some(peer.address), P::WIRE),
+            client: Client::new(status, metrics, &peer, P::WIRE),
             session: P::session(settings),
             snapshot: deps.store.current(),
             grants: Grants::new(Arc::clone(&deps.access), peer),

@@ -45,6 +45,8 @@ pub struct ClientStatus {
     pub id: u64,
     /// Where it dials from.
     pub peer: Option<SocketAddr>,
+    /// The names of its verified certificate, in order; none without one.
+    pub identities: Vec<String>,
     /// How it speaks: `xds`, `delta`, `mcp`.
     pub wire: &'static str,
     /// What it calls itself.
@@ -89,13 +91,13 @@ impl Status {
     }
 
     /// Adds a client and returns its id; the caller removes it when its stream ends.
-    pub fn add_client(&self, peer: Option<SocketAddr>, wire: &'static str) -> u64 {
+    pub fn add_client(&self, peer: Option<SocketAddr>, identities: Vec<String>, wire: &'static str) -> u64 {
         let mut inner = self.lock();
         inner.next_client += 1;
         let id = inner.next_client;
         let connected = SystemTime::now();
-        let client =
-            ClientStatus { id, peer, wire, node: String::new(), connected, watches: BTreeMap::new() };
+        let (node, watches) = (String::new(), BTreeMap::new());
+        let client = ClientStatus { id, peer, identities, wire, node, connected, watches };
         inner.clients.insert(id, client);
         id
     }

@@ -125,6 +125,12 @@ impl<'n, 'f> Fields<'n, 'f> {
         found
     }
 
+    /// Where `key` is written with nothing after it.
+    #[must_use]
+    pub fn blank(&self, key: &str) -> Option<Position> {
+        self.entries.iter().find(|e| &*e.key == key && e.value.is_null()).map(|e| e.at)
+    }
+
     /// The value of `key`; `None` if it is absent or nothing is written after it.
     pub fn take(&mut self, key: &'static str) -> Option<&'n Node> {
         self.entry(key).map(|e| &e.value)
