@@ -77,6 +77,8 @@ chandler: admin API (JSON)
 /api/v1/registries                          what each registry holds and how its adapter is
 /api/v1/services?registry=NAME              every item read and what became of it
 /api/v1/services?name=NAME                  one of them, with every instance
+/api/v1/hosts                               hosts that several claim, how they share them, what each contributes
+/api/v1/hosts?host=HOST                     all of that for one host, with every endpoint
 /api/v1/resources?collection=se             names and versions of what is served
 /api/v1/resources?collection=se&name=NS/N   one resource, whole
 /api/v1/clients                             who is connected and how far each has got
@@ -106,6 +108,7 @@ pub fn admin_router(state: AdminState) -> Router {
         .route("/", get(ADMIN_INDEX))
         .route("/api/v1/registries", get(api::registries))
         .route("/api/v1/services", get(api::services))
+        .route("/api/v1/hosts", get(api::hosts))
         .route("/api/v1/resources", get(api::resources))
         .route("/api/v1/clients", get(api::clients))
         .route("/api/v1/held", get(api::held))

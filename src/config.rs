@@ -11,6 +11,7 @@ mod guard;
 mod limits;
 mod listen;
 pub mod map;
+mod merge;
 pub mod mesh;
 pub mod push;
 pub mod registries;
@@ -42,6 +43,7 @@ pub use self::registries::{RegistryConfig, RegistryKind};
 pub use self::reload::Plan;
 pub use self::server::Server;
 use crate::model::limits::Limits;
+use crate::model::merging::Merging;
 use crate::yaml::fields::{Fields, Findings};
 use crate::yaml::{self, Fault, Position};
 
@@ -56,6 +58,8 @@ pub struct Config {
     pub admin: Admin,
     /// What is read; the order is the precedence when two know the same host. Never empty.
     pub registries: Vec<RegistryConfig>,
+    /// How registries share the hosts that several of them know.
+    pub merge: Merging,
     /// What we must know of the mesh.
     pub mesh: Mesh,
     /// What is held back.
@@ -147,6 +151,7 @@ impl Config {
             "telemetry": self.telemetry.shown(),
             "admin": self.admin.shown(),
             "registries": self.registries.iter().map(RegistryConfig::shown).collect::<Vec<_>>(),
+            "merge": merge::shown(&self.merge),
             "mesh": self.mesh.shown(),
             "guard": guard::shown(&self.guard),
             "push": self.push.shown(),
@@ -168,12 +173,13 @@ impl Config {
     }
 
     fn decode(mut f: Fields<'_, '_>, base: &Path) -> Option<Self> {
-        f.later(&["merge", "rules", "state", "sinks"]);
+        f.later(&["rules", "state", "sinks"]);
         let server = Server::decode(f.section("server"), base);
         let telemetry = Telemetry::decode(f.section("telemetry"));
         let admin = Admin::decode(f.section("admin"), base);
         let guard = guard::decode(f.section("guard"), &Limits::default());
         let registries = registries::decode(&mut f, base, &guard);
+        let merge = merge::decode(&mut f);
         let mesh = Mesh::decode(f.section("mesh"));
         let push = Push::decode(f.section("push"));
         let sockets = server.sockets.iter().chain(&telemetry.socket).chain(&admin.socket);
@@ -183,6 +189,7 @@ impl Config {
             telemetry: telemetry.value,
             admin: admin.value,
             registries: registries?,
+            merge,
             mesh,
             guard,
             push,

@@ -71,6 +71,7 @@ fn settings() -> Settings {
     };
     Settings {
         registries: vec![registry],
+        merging: crate::model::merging::Merging::default(),
         virtual_ranges: "244.0.0.0/6".parse().into_iter().collect(),
         pins: BTreeMap::new(),
         terms: Terms { oldest: Release::new(1, 9) },

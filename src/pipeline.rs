@@ -301,8 +301,15 @@ mod tests {
             feeds: vec![Collection::ServiceEntry],
         };
         let terms = Terms { oldest: Release::new(1, 9) };
-        let (virtual_ranges, pins) = (Vec::new(), BTreeMap::new());
-        Settings { registries: vec![registry], virtual_ranges, pins, terms, cadence: Cadence::default() }
+        let (virtual_ranges, pins, merging) = Default::default();
+        Settings {
+            registries: vec![registry],
+            merging,
+            virtual_ranges,
+            pins,
+            terms,
+            cadence: Cadence::default(),
+        }
     }
 
     /// Refused items: they cost an answer time, and nothing else.

@@ -17,6 +17,7 @@ use chandler::convert::mapping::ServicePorts;
 use chandler::convert::self_service::Say;
 use chandler::limit::{Limits, Rate};
 use chandler::model::endpoint::TlsMode;
+use chandler::model::merging::Mode;
 use chandler::model::service::{Addresses, Location, Protocol, RegistryName};
 use chandler::security::tls::server::Demand;
 use chandler::yaml::excerpt::Style;
@@ -225,7 +226,6 @@ fn an_unknown_key_is_answered_with_the_nearest_known_one() {
 #[test]
 fn what_comes_later_is_called_so() {
     for (text, key) in [
-        ("§merge: []\n", "merge"),
         ("§state: {dir: x}\n", "state"),
         ("§rules: []\n", "rules"),
         ("registries:\n- name: a\n  §nacos: {address: x}\n", "nacos"),
@@ -233,6 +233,42 @@ fn what_comes_later_is_called_so() {
     ] {
         refused(text, &[&format!("`{key}` is not available in this version")]);
     }
+}
+
+#[test]
+fn a_rule_for_merging_names_hosts_registries_and_a_mode() {
+    let two = "registries: [{name: a, files: {path: x}}, {name: b, files: {path: y}}]\n";
+    let c = good(&format!(
+        "merge:\n- {{hosts: ['*.consul'], registries: [b, a], mode: union}}\n- {{hosts: ['*'], mode: failover}}\n{two}"
+    ));
+    let rules: Vec<_> = c.merge.0.iter().map(|r| (r.mode, r.registries.len())).collect();
+    assert_eq!(rules, [(Mode::Union, 2), (Mode::Failover, 0)]);
+    let with = |rule: &str, words: &[&str]| refused(&format!("merge:\n{rule}\n{two}"), words);
+    with("- {hosts: ['x'], mode: §both}", &["`precedence`, `union` or `failover`"]);
+    with("- §{hosts: ['x']}", &["`mode` is missing"]);
+    with("- §{mode: union}", &["`hosts` is missing"]);
+    with("- {hosts: §[], mode: union}", &["no host"]);
+    with("- {hosts: [§Web.test], mode: union}", &["lower case"]);
+    with(
+        "- {hosts: ['x'], mode: union, registries: [a, §bb]}",
+        &["no registry is called `bb`", "did you mean `b`?"],
+    );
+    with("- {hosts: ['x'], mode: union, registries: [a, b, §a]}", &["stands here twice"]);
+    with("- {hosts: ['x'], mode: union, registries: §[a]}", &["merges several registries"]);
+    with("- {hosts: ['x'], mode: union, registries: §[]}", &["name at least two"]);
+    with(
+        "- {hosts: ['*.x'], mode: union}\n- {hosts: [y, §web.x], mode: failover}",
+        &["never reached", "in line 2"],
+    );
+    with("- {hosts: ['*'], mode: union}\n- {hosts: [§'a*.b'], mode: union}", &["never reached: `*`"]);
+    refused("merge:\n- §{hosts: ['x'], mode: failover}\n", &["only one is configured"]);
+    // What is not covered for sure is no fault.
+    good(&format!(
+        "merge:\n- {{hosts: ['a*'], mode: union}}\n- {{hosts: ['*a', '[ab]*'], mode: union}}\n{two}"
+    ));
+    // All at once.
+    let all = faults(&format!("merge:\n- {{hosts: [X], mode: y, registries: [z]}}\n- {{}}\n{two}"));
+    assert_eq!(all.len(), 5, "{all:#?}");
 }
 
 #[test]

@@ -44,6 +44,7 @@ pub fn settings() -> Settings {
     };
     Settings {
         registries: vec![registry],
+        merging: chandler::model::merging::Merging::default(),
         virtual_ranges: vec!["244.0.0.0/6".parse().expect("a range")],
         pins: BTreeMap::new(),
         terms: Terms { oldest: Release::new(1, 9) },

@@ -12,7 +12,7 @@ use crate::admin::rows::{ClientRow, RegistryRow};
 use crate::admin::{AdminState, asked, object};
 use crate::model::service::RegistryName;
 use crate::pipeline::guard::freeze::Area;
-use crate::pipeline::report::{AreaReport, HeldReport, ServiceReport, Wanted};
+use crate::pipeline::report::{AreaReport, ContestReport, HeldReport, ServiceReport, Wanted};
 use crate::resource::collection::Collection;
 use crate::resource::encoded::Encoded;
 use crate::resource::snapshot::Snapshot;
@@ -57,6 +57,25 @@ pub(super) async fn services(
     }
     let wanted = Wanted { registry: query.registry, name: query.name };
     asked(state.questions.services(wanted)).await.map(Json).ok_or_else(ApiError::pipeline)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfHost {
+    host: Option<String>,
+}
+
+/// The hosts that several claim and what becomes of each claim, or all of that for one host.
+pub(super) async fn hosts(
+    State(state): State<AdminState>,
+    query: Asked<OfHost>,
+) -> Answer<Vec<ContestReport>> {
+    let Query(OfHost { host }) = query.map_err(|e| bad_request(e.body_text()))?;
+    let reports = asked(state.questions.hosts(host.clone())).await.ok_or_else(ApiError::pipeline)?;
+    match host.filter(|_| reports.is_empty()) {
+        Some(host) => Err(ApiError::new(StatusCode::NOT_FOUND, format!("nobody claims the host {host:?}"))),
+        None => Ok(Json(reports)),
+    }
 }
 
 #[derive(Debug, Deserialize)]

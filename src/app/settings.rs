@@ -11,6 +11,7 @@ use crate::pipeline::reading::RegistrySettings;
 pub(super) fn of(config: &Config, registries: Vec<RegistrySettings>) -> Settings {
     Settings {
         registries,
+        merging: config.merge.clone(),
         virtual_ranges: config.mesh.virtual_addresses.clone(),
         pins: config.mesh.pins.clone(),
         terms: Terms { oldest: config.mesh.oldest_xds },

@@ -89,7 +89,9 @@ pub(crate) fn print(
     colours: bool,
 ) -> String {
     let mut out = registry_table(registries, colours);
-    for section in [refusals(services, colours), lost_hosts(services, colours)].into_iter().flatten() {
+    let sections =
+        [refusals(services, colours), shared_hosts(services, colours), lost_hosts(services, colours)];
+    for section in sections.into_iter().flatten() {
         out.push('\n');
         out.push_str(&section);
     }
@@ -144,6 +146,33 @@ fn refusals(services: &[ServiceReport], colours: bool) -> Option<String> {
         }
     }
     section(&["REGISTRY", "REFUSED", "HOST", "REASON"], rows, colours)
+}
+
+/// Which registries share a host, how, and what each contributes.
+fn shared_hosts(services: &[ServiceReport], colours: bool) -> Option<String> {
+    let mut shares: Vec<_> = Vec::new();
+    for s in services {
+        for h in &s.hosts {
+            if let (Some(mode), Some(endpoints)) = (&h.mode, h.contributes) {
+                let why = h.left_out.as_deref().unwrap_or_default();
+                shares.push((
+                    &h.host,
+                    [&s.registry, &s.key, &h.host, mode].map(|t| t.as_str()),
+                    endpoints,
+                    why,
+                ));
+            }
+        }
+    }
+    // A host's registries stay in the order of the configuration.
+    shares.sort_by_key(|(host, ..)| *host);
+    let row = |(_, names, endpoints, why): (&String, [&str; 4], usize, &str)| {
+        let mut row: Vec<Cell> = names.map(Cell::from).into();
+        row.extend([endpoints.to_string().into(), why.into()]);
+        row
+    };
+    let rows = shares.into_iter().map(row).collect();
+    section(&["REGISTRY", "SHARES", "HOST", "MODE", "ENDPOINTS", "LEFT OUT"], rows, colours)
 }
 
 /// Which claims to a host lose, and to whom; `*` is an object that loses its own name.

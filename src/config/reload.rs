@@ -44,6 +44,8 @@ pub enum Setting {
     Limits,
     /// `server.mcp.dial`: who is not named any more is left, who is new is dialled.
     Dial,
+    /// `merge`.
+    Merge,
     /// `mesh`.
     Mesh,
     /// `guard`.
@@ -95,6 +97,7 @@ impl fmt::Display for Setting {
             Self::Admin => "admin",
             Self::Limits => "server.limits",
             Self::Dial => "server.mcp.dial",
+            Self::Merge => "merge",
             Self::Mesh => "mesh",
             Self::Guard => "guard",
             Self::Push => "push",
@@ -148,6 +151,7 @@ impl Config {
             (Setting::Admin, self.admin != new.admin),
             (Setting::Limits, self.server.limits != new.server.limits),
             (Setting::Dial, self.server.dial != new.server.dial),
+            (Setting::Merge, self.merge != new.merge),
             (Setting::Mesh, self.mesh != new.mesh),
             (Setting::Guard, self.guard != new.guard),
             (Setting::Push, self.push != new.push),

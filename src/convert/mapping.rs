@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use globset::GlobSet;
 use ipnet::IpNet;
 
 use crate::convert::naming::Template;
 use crate::convert::self_service::SelfService;
 use crate::model::endpoint::TlsMode;
+pub use crate::model::globs::Globs;
 use crate::model::labels::Labels;
 use crate::model::service::{Addresses, Location, Protocol};
 
@@ -24,66 +24,6 @@ pub enum ServicePorts {
     /// These.
     List(Vec<u16>),
 }
-
-/// Patterns for names, such as `web-*`; a name matches if one of them does. None: nothing matches.
-#[derive(Clone)]
-pub struct Globs {
-    patterns: Vec<String>,
-    set: GlobSet,
-}
-
-impl Globs {
-    /// Compiles `patterns`.
-    ///
-    /// # Errors
-    /// One of them is no pattern; the error says which.
-    pub fn new(patterns: Vec<String>) -> Result<Self, globset::Error> {
-        let mut set = GlobSet::builder();
-        for pattern in &patterns {
-            set.add(globset::Glob::new(pattern)?);
-        }
-        Ok(Self { set: set.build()?, patterns })
-    }
-
-    /// Nothing matches.
-    #[must_use]
-    pub fn none() -> Self {
-        Self { patterns: Vec::new(), set: GlobSet::empty() }
-    }
-
-    /// Everything matches.
-    #[must_use]
-    pub fn all() -> Self {
-        Self::new(vec!["*".into()]).unwrap_or_else(|_| Self::none())
-    }
-
-    /// Whether `name` matches.
-    #[must_use]
-    pub fn is_match(&self, name: &str) -> bool {
-        self.set.is_match(name)
-    }
-
-    /// As they were written.
-    #[must_use]
-    pub fn patterns(&self) -> &[String] {
-        &self.patterns
-    }
-}
-
-impl std::fmt::Debug for Globs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.patterns.fmt(f)
-    }
-}
-
-impl PartialEq for Globs {
-    /// The compiled form follows from the patterns.
-    fn eq(&self, other: &Self) -> bool {
-        self.patterns == other.patterns
-    }
-}
-
-impl Eq for Globs {}
 
 /// Which labels of services and endpoints reach the mesh, and under which keys.
 #[derive(Debug, Clone, PartialEq, Eq)]

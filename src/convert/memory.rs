@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::convert::ports::{Choice, Derived, Found, HTTP};
+use crate::model::service::RegistryName;
 use crate::model::time::Moment;
 
 /// How long a client that chooses instances itself may choose one that has left: Eureka's servers answer from a cache of
@@ -33,6 +34,8 @@ pub struct Memory {
     addresses: BTreeMap<IpAddr, Option<Moment>>,
     internal: bool,
     had_endpoints: bool,
+    /// Of several registries that share the host, the one from whose instances the ports follow.
+    source: Option<RegistryName>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +79,19 @@ impl Memory {
                 let fresh = found.common(protocol).into_iter();
                 fresh.filter(|port| !stands(port.group.clone())).collect()
             }
+        }
+    }
+
+    /// From whose instances the ports follow, where several registries share the host.
+    #[must_use]
+    pub fn source(&self) -> Option<&RegistryName> {
+        self.source.as_ref()
+    }
+
+    /// The ports follow from the instances of `registry` from now on.
+    pub fn follow(&mut self, registry: &RegistryName) {
+        if self.source.as_ref() != Some(registry) {
+            self.source = Some(registry.clone());
         }
     }
 

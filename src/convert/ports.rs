@@ -65,6 +65,12 @@ impl Found {
         found
     }
 
+    /// Whether no instance has a port of its own.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn add(&mut self, group: Option<Arc<str>>, number: u16) {
         self.0.entry(group).or_default().insert(number);
     }
@@ -215,18 +221,7 @@ impl Ports {
     /// service says anyway.
     #[must_use]
     pub fn served_by(&self, endpoint: &EndpointPorts) -> BTreeMap<String, u32> {
-        let mut map = BTreeMap::new();
-        for port in &self.list {
-            let usual = port.target.unwrap_or(port.number);
-            let served = match endpoint {
-                EndpointPorts::AsService => usual,
-                EndpointPorts::One(number) => *number,
-                EndpointPorts::Named(named) => self.of_named(port, named).unwrap_or(usual),
-            };
-            if served != usual {
-                map.insert(port.name.to_string(), u32::from(served));
-            }
-        }
+        let mut map = self.served(|port| self.listens(port, endpoint));
         if let (EndpointPorts::Named(named), Unknown::Refuse) = (endpoint, self.unknown) {
             let known = |name: &str| self.list.iter().any(|p| p.is_called(name));
             for (name, number) in named.iter().filter(|(name, _)| !known(name)) {
@@ -234,6 +229,65 @@ impl Ports {
             }
         }
         map
+    }
+
+    /// [`Ports::served_by`] for an endpoint of another service, of which `fit` tells which of its ports serves which.
+    #[must_use]
+    pub fn served_by_other(&self, endpoint: &EndpointPorts, fit: &Fit) -> BTreeMap<String, u32> {
+        self.served(|port| match fit.by.get(&port.number) {
+            Some(own) => fit.own.listens(own, endpoint),
+            // It declares no port and none of its endpoints has one: they follow whoever declares them.
+            None => self.listens(port, endpoint),
+        })
+    }
+
+    /// Which port of another service, whose ports are `own`, serves each of these: the one of the same name, else of the
+    /// same number, else the only one where there is but one (or where nobody's name is on the port). Their protocols have
+    /// to go together. A service without ports of its own serves them all.
+    ///
+    /// # Errors
+    /// The first port that it cannot serve: a call on it could reach any of its endpoints.
+    pub fn fit(&self, own: Self) -> Result<Fit, Unfit> {
+        let mut by = BTreeMap::new();
+        for port in &self.list {
+            if own.list.is_empty() {
+                break;
+            }
+            let Some(serves) = self.serving(port, &own) else {
+                let words = |p: &Port| format!("{} {}", p.name, p.number);
+                return Err(Unfit { port: words(port), own: own.list.iter().map(words).collect() });
+            };
+            by.insert(port.number, serves.clone());
+        }
+        Ok(Fit { own, by })
+    }
+
+    fn serving<'a>(&self, port: &Port, own: &'a Self) -> Option<&'a Port> {
+        let only = self.list.len() == 1 && own.list.len() == 1;
+        let nobodys = self.unknown == Unknown::Ignore && port.key.is_none();
+        let named = |p: &&Port| p.name == port.name || (p.key.is_some() && p.key == port.key);
+        let able = || own.list.iter().filter(|p| goes_as(p.protocol, port.protocol));
+        let same = able().find(named).or_else(|| able().find(|p| p.number == port.number));
+        same.or_else(|| able().next().filter(|_| only || nobodys))
+    }
+
+    /// Where an endpoint of this very service listens for `port`.
+    fn listens(&self, port: &Port, endpoint: &EndpointPorts) -> u16 {
+        let usual = port.target.unwrap_or(port.number);
+        match endpoint {
+            EndpointPorts::AsService => usual,
+            EndpointPorts::One(number) => *number,
+            EndpointPorts::Named(named) => self.of_named(port, named).unwrap_or(usual),
+        }
+    }
+
+    fn served(&self, listens: impl Fn(&Port) -> u16) -> BTreeMap<String, u32> {
+        let unusual = |port: &Port| {
+            let served = listens(port);
+            let usual = port.target.unwrap_or(port.number);
+            (served != usual).then(|| (port.name.to_string(), u32::from(served)))
+        };
+        self.list.iter().filter_map(unusual).collect()
     }
 
     /// What an endpoint that names its ports says of `port`.
@@ -245,6 +299,37 @@ impl Ports {
         let of_mapping = self.unknown == Unknown::Ignore && port.key.is_none();
         let numbers = || named.iter().map(|(_, number)| *number);
         if !of_mapping || numbers().any(|n| n == port.number) { None } else { numbers().min() }
+    }
+}
+
+/// How the endpoints of one service serve the ports of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fit {
+    own: Ports,
+    /// By the number of the other's port.
+    by: BTreeMap<u16, Port>,
+}
+
+/// A service cannot serve a port of another.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("none of its ports ({}) serves port {port}", .own.join(", "))]
+pub struct Unfit {
+    /// The port: name and number.
+    pub port: String,
+    /// Its own ports.
+    pub own: Vec<String>,
+}
+
+/// Whether what speaks `own` can be called as `wanted`: where neither is known, where both are the same on the wire, and
+/// where nobody looks into the bytes.
+fn goes_as(own: Protocol, wanted: Protocol) -> bool {
+    use Protocol::{Auto, Grpc, GrpcWeb, Http, Http2, Https, Tcp, Tls, Udp};
+    match (own, wanted) {
+        (Udp, _) | (_, Udp) => own == wanted,
+        (Auto, _) | (_, Auto | Tcp) => true,
+        (Http | GrpcWeb, Http | GrpcWeb) | (Http2 | Grpc, Http2 | Grpc) | (Tls | Https, Tls | Https) => true,
+        (Tcp, _) => !wanted.is_http(),
+        _ => own == wanted,
     }
 }
 

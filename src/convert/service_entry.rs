@@ -7,6 +7,7 @@
 //! all addresses are IPs and while there are none, DNS as soon as one is a name.
 
 mod endpoints;
+mod merge;
 mod weights;
 
 use std::net::IpAddr;
@@ -20,12 +21,14 @@ use xxhash_rust::xxh3::Xxh3Default;
 use crate::convert::mapping::Mapping;
 use crate::convert::memory::Memory;
 use crate::convert::naming::{self, NamingError};
-use crate::convert::ports::{Found, Port, Ports, When};
+use crate::convert::ports::{Port, Ports, When};
 use crate::convert::select::Select;
-use crate::convert::service_entry::endpoints::{Chosen, Emitted};
+use crate::convert::service_entry::endpoints::{Chosen, Emitted, Served};
+pub use crate::convert::service_entry::merge::{Merged, Part, Share};
 use crate::convert::validate::{self, Release, Violation};
 use crate::model::host::Host;
 use crate::model::labels::Labels;
+use crate::model::merging::Mode;
 use crate::model::service::{Addresses, Location, RegistryName, Says, Service};
 use crate::model::time::Moment;
 use crate::proto::networking::service_entry::{Location as WireLocation, Resolution};
@@ -101,16 +104,35 @@ pub fn convert(
     cx: &Context<'_>,
     memory: &mut Memory,
 ) -> Result<Converted, ConvertError> {
+    let alone = Part { service, context: *cx };
+    convert_merged(&alone, &[], Mode::Precedence, host, memory).map(|merged| merged.converted)
+}
+
+/// The ServiceEntry of all services that share `host`: `lead` decides how it appears, and `mode` whose endpoints are served.
+///
+/// # Errors
+/// `lead` has no namespace or no ports, or Istio would refuse the result, whoever of them is to blame.
+pub fn convert_merged(
+    lead: &Part<'_>,
+    others: &[Part<'_>],
+    mode: Mode,
+    host: &Host,
+    memory: &mut Memory,
+) -> Result<Merged, ConvertError> {
+    let (service, cx) = (lead.service, &lead.context);
     let namespace = naming::namespace(service, cx.mapping)?;
     let mut notes = Vec::new();
-    let chosen = endpoints::choose(service, cx, &mut notes);
-    let found = Found::of(chosen.iter().map(Chosen::ports));
+    let mut pools = merge::pools(lead, others, &namespace, &mut notes);
     let when = When { now: cx.now, ttl: cx.empty_service_ttl };
-    let ports = Ports::of(service, cx.says, cx.mapping, &found, memory, when);
+    let ports = Ports::of(service, cx.says, cx.mapping, &merge::found(&pools, memory), memory, when);
     if ports.list().is_empty() {
         return Err(ConvertError::NoPorts(Arc::clone(&service.name)));
     }
-    let emitted = endpoints::emit(&chosen, &ports, cx.mapping, &mut notes);
+    let fits = merge::fit(&mut pools, others, &ports);
+    let (served, standing_by) = merge::served(&mut pools, mode);
+    let mut emitted = endpoints::emit(&served, Served { ports: &ports, fits: &fits }, &mut notes);
+    let shares = merge::shares(pools, std::mem::take(&mut emitted.shares));
+    let chosen: Vec<Chosen<'_>> = served.into_iter().chain(standing_by).collect();
     let instances = emitted.ips.clone();
     let entry = entry(host, cx, Parts { ports: &ports, emitted, chosen: &chosen }, memory);
     let labels = marked(cx.mapping.labels.apply(&service.labels), &entry, cx.release);
@@ -124,11 +146,8 @@ pub fn convert(
         ResourceId { collection: Collection::ServiceEntry, name: naming::resource_name(&namespace, host) };
     let hash = topology(&entry, &labels, &annotations);
     let (body, fitness) = (Bytes::from(entry.encode_to_vec()), validate::legacy::service_entry(&entry));
-    Ok(Converted {
-        resource: Encoded::new(id, labels, annotations, body, hash).fit(fitness),
-        notes,
-        instances,
-    })
+    let resource = Encoded::new(id, labels, annotations, body, hash).fit(fitness);
+    Ok(Merged { converted: Converted { resource, notes, instances }, shares })
 }
 
 /// `labels`, and a word on what istiod before 1.30 overlooks where nothing else changes: that the last of the endpoints

@@ -1,13 +1,15 @@
 //! What all registries know together, and whose every host is. Pure; owned by the pipeline.
 //!
 //! Objects that a user wrote own their hosts first. Then the order of the configuration decides between registries, and
-//! within a registry the key, first in order. Every claim is kept, so that a loser steps in when the owner goes.
+//! within a registry the key, first in order; a rule of [`Merging`] may order the registries of a host in another way.
+//! Every claim is kept, so that a loser steps in when the owner goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::admitted::Admitted;
 use crate::model::host::Host;
+use crate::model::merging::{Merging, Rule};
 use crate::model::object::Object;
 use crate::model::service::{ItemKind, RegistryName, Scope, Service, ServiceKey};
 use crate::resource::encoded::{ResourceId, ResourceName};
@@ -164,6 +166,7 @@ impl Holdings {
 #[derive(Debug, Default)]
 pub struct Catalog {
     order: Vec<RegistryName>,
+    merging: Merging,
     holdings: BTreeMap<RegistryName, Holdings>,
     hosts: BTreeMap<Host, BTreeSet<Claim>>,
     objects: BTreeMap<ResourceId, BTreeSet<Claim>>,
@@ -192,6 +195,22 @@ impl Catalog {
         self.order = next;
         self.touch_namesakes(&mut touched);
         touched
+    }
+
+    /// Sets how registries share hosts. Every host that several services claim is to be looked at again.
+    pub fn set_merging(&mut self, merging: Merging) -> Touched {
+        if merging == self.merging {
+            return Touched::default();
+        }
+        self.merging = merging;
+        let contested = self.hosts.iter().filter(|(_, claims)| claims.len() > 1);
+        Touched { hosts: contested.map(|(host, _)| host.clone()).collect(), objects: BTreeSet::new() }
+    }
+
+    /// The rule by which registries share `host`; `None`: the order of the configuration decides.
+    #[must_use]
+    pub fn rule(&self, host: &Host) -> Option<&Rule> {
+        self.merging.rule(host)
     }
 
     /// Forgets all that `registry` holds.
@@ -235,11 +254,28 @@ impl Catalog {
     /// All that claim a host, in the order in which it is granted. An object that is not served, because another one has
     /// its name, claims nothing.
     pub fn claims(&self, host: &Host) -> impl Iterator<Item = (&RegistryName, &Known)> {
-        self.hosts.get(host).into_iter().flatten().filter_map(|claim| {
+        self.in_order(host).into_iter().filter_map(|claim| {
             let (registry, known) = self.resolve(claim)?;
             let served = known.object_id().is_none_or(|id| self.first(&id) == Some(claim));
             served.then_some((registry, known))
         })
+    }
+
+    /// The claims to `host` in the order that its rule gives them. Objects stay before services.
+    fn in_order(&self, host: &Host) -> Vec<&Claim> {
+        let mut claims: Vec<&Claim> = self.hosts.get(host).into_iter().flatten().collect();
+        if claims.len() > 1
+            && let Some(rule) = self.rule(host)
+        {
+            let place = |claim: &Claim| self.order.get(claim.rank).and_then(|registry| rule.place(registry));
+            claims.sort_by_key(|claim| (claim.kind, place(claim).unwrap_or(usize::MAX)));
+        }
+        claims
+    }
+
+    /// The hosts that more than one item claims, in order.
+    pub fn contested(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|(_, claims)| claims.len() > 1).map(|(host, _)| host)
     }
 
     /// The object that is served as `id`, and its registry.

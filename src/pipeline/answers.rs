@@ -1,6 +1,7 @@
 //! Answers to people's questions, read off the engine.
 
 pub mod held;
+mod hosts;
 mod instances;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub fn answer(engine: &mut Engine, query: Query, now: Moment) {
         Query::Ping(to) => drop(to.send(())),
         Query::Registries(to) => drop(to.send(registries(engine))),
         Query::Services(wanted, to) => drop(to.send(services(engine, &wanted))),
+        Query::Hosts(named, to) => drop(to.send(hosts::hosts(engine, named.as_deref()))),
         Query::Held(to) => drop(to.send(held::held(engine, now))),
         Query::Frozen(to) => drop(to.send(held::frozen(engine))),
         Query::Release(area, to) => drop(to.send(engine.release(&area, now))),
@@ -133,7 +135,8 @@ fn host(engine: &Engine, registry: &RegistryName, known: &Known, host: &Host) ->
     let mut report = HostReport { host: host.to_string(), ..HostReport::default() };
     let state = engine.desired().host_state(host);
     // Whoever claims it first may have been refused; then this one stands in.
-    let stands_in = |s: &Service| state.is_some_and(|state| state.serves(registry, s));
+    let stands_in =
+        |s: &Service| state.is_some_and(|s2| s2.serves(registry, s) || s2.share(registry, s).is_some());
     if let Some(winner) = winner(engine.catalog(), registry, known, host)
         && !matches!(known, Known::Service(s, _) if stands_in(s))
     {
@@ -145,7 +148,14 @@ fn host(engine: &Engine, registry: &RegistryName, known: &Known, host: &Host) ->
         Known::Object(_) if namesake(engine.catalog(), registry, known).is_some() => {}
         Known::Object(_) => report.resource = known.object_id().map(|id| id.name.to_string()),
         Known::Service(service, _) => {
-            let served = state.filter(|state| state.serves(registry, service));
+            let share = state.and_then(|state| state.share(registry, service));
+            if let Some(sharer) = share {
+                report.mode = state.map(|state| state.mode.as_str().to_owned());
+                report.contributes = Some(sharer.share.endpoints.len());
+                report.left_out = sharer.share.left_out.as_deref().map(str::to_owned);
+                report.refused = state.and_then(|s| s.refused_other(registry, service)).map(str::to_owned);
+            }
+            let served = state.filter(|state| share.is_some() || state.serves(registry, service));
             report.resource = served.and_then(|s| s.id.as_ref()).map(|id| id.name.to_string());
             if engine
                 .catalog()

@@ -1,6 +1,8 @@
 //! What should be served for every host and every object, against what is: touched ones are converted, and what comes
 //! out different waits for its lane. What is refused keeps its last good resource.
 
+mod shared;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,19 +10,22 @@ use std::time::Duration;
 
 use crate::convert::mapping::Mapping;
 use crate::convert::memory::Memory;
+use crate::convert::object;
 use crate::convert::policy::Policy;
 use crate::convert::select::Select;
-use crate::convert::service_entry::{self, Context, Converted};
+use crate::convert::service_entry::Converted;
 use crate::convert::validate::Release;
 use crate::convert::vip::{Exhausted, VirtualAddresses};
-use crate::convert::{naming, object};
 use crate::model::admitted::Admitted;
 use crate::model::catalog::{Catalog, Known, Touched};
 use crate::model::host::Host;
+use crate::model::merging::Mode;
 use crate::model::object::Object;
 use crate::model::service::{Addresses, RegistryName, Service};
 use crate::model::time::Moment;
 use crate::pipeline::debounce::Lane;
+pub use crate::pipeline::desired::shared::Sharer;
+use crate::pipeline::desired::shared::{Good, Made};
 use crate::resource::collection::Collection;
 use crate::resource::encoded::{Encoded, ResourceId};
 use crate::resource::snapshot::{Changes, CollectionSnapshot, Snapshot};
@@ -42,11 +47,22 @@ pub struct Candidate<'a> {
     /// Which of its instances are taken.
     pub select: &'a Select,
     /// The service.
-    pub service: &'a Service,
+    pub service: &'a Arc<Service>,
     /// What was decided about it.
-    pub admitted: &'a Admitted,
+    pub admitted: &'a Arc<Admitted>,
     /// How long a port stays after the last instance that had it.
     pub empty_service_ttl: Duration,
+}
+
+/// All that claim a host, in the order in which it is granted, and how they share it.
+#[derive(Debug)]
+pub struct Claimants<'a> {
+    /// Never empty.
+    pub candidates: Vec<Candidate<'a>>,
+    /// How many of them, from the first on, share the host; at least one.
+    pub sharing: usize,
+    /// How.
+    pub mode: Mode,
 }
 
 /// A registry and its own name of a service. (The service's key may change with a file's name.)
@@ -71,6 +87,14 @@ pub struct HostState {
     pub refused: Option<Arc<str>>,
     /// What people may want to know about it: endpoints left out, and what Istio would warn of.
     pub notes: Vec<String>,
+    /// Those that share the host in their order, if several do, and what each contributes.
+    pub shares: Vec<Sharer>,
+    /// How they share it.
+    pub mode: Mode,
+    /// The last forms of those that share the host with which it could be served.
+    good: BTreeMap<Owner, Good>,
+    /// Those that share the host and are not served as they say now, but for the first.
+    others_refused: BTreeMap<Owner, (Arc<str>, Arc<str>)>,
     /// Whose service is served: not always the first that claims the host, which may have been refused.
     owner: Option<Owner>,
     /// What follows from what that service was.
@@ -81,11 +105,24 @@ pub struct HostState {
 }
 
 impl HostState {
-    /// Whether what is served is `service` of `registry`.
+    /// Whether what is served is `service` of `registry`: it decides how the host appears.
     #[must_use]
     pub fn serves(&self, registry: &RegistryName, service: &Service) -> bool {
         self.id.is_some()
             && self.owner.as_ref().is_some_and(|(r, name)| r == registry && *name == service.name)
+    }
+
+    /// What `service` of `registry` contributes where several share the host; `None`: it is not one of them.
+    #[must_use]
+    pub fn share(&self, registry: &RegistryName, service: &Service) -> Option<&Sharer> {
+        self.shares.iter().find(|s| s.registry == *registry && s.service == service.name)
+    }
+
+    /// Why `service` of `registry`, which shares the host and is not the first, is not served as it says now.
+    #[must_use]
+    pub fn refused_other(&self, registry: &RegistryName, service: &Service) -> Option<&str> {
+        let (_, why) = self.others_refused.get(&(registry.clone(), Arc::clone(&service.name)))?;
+        Some(why)
     }
 }
 
@@ -192,52 +229,63 @@ impl Desired {
         self.expiries.first().map(|(at, _)| *at)
     }
 
-    /// Serves the first of `candidates`, all that claim `host`, that can be served. Returns a verdict if there is news.
+    /// Serves the first of those who claim `host` that can be served, with those that share it. Returns verdicts if there
+    /// is news.
     ///
     /// A candidate that is refused keeps its own last good resource; it takes no host over with it, and nothing of a
-    /// service that claims the host no more stays.
+    /// service that claims the host no more stays. One that shares the host keeps what it last added to it.
     pub fn services(
         &mut self,
         host: &Host,
-        candidates: &[Candidate<'_>],
+        claimants: &Claimants<'_>,
         now: Moment,
         catalog: &Catalog,
         published: &Snapshot,
-    ) -> (Option<Lane>, Option<Verdict>) {
+    ) -> (Option<Lane>, Vec<Verdict>) {
+        let candidates = &claimants.candidates;
         let mut state = self.hosts.remove(host).unwrap_or_default();
         let (mut lane, mut refused, mut settled) = (None, None, false);
-        for candidate in candidates {
+        let mut others_refused = Vec::new();
+        for (place, candidate) in candidates.iter().enumerate() {
             let mine = state.owner.as_ref().is_some_and(|owner| candidate.is(owner));
-            let mut memory = if mine { std::mem::take(&mut state.memory) } else { Memory::default() };
-            let converted = self.convert(host, candidate, now, &mut memory, catalog);
-            settled = mine || converted.is_ok();
+            let mut memory = remembered(&mut state, claimants, mine);
+            let made = self.make(host, claimants, place, now, (&mut memory, &mut state.good), catalog);
+            settled = mine || made.is_ok();
             if settled {
                 state.memory = memory;
                 state.owner = Some(candidate.owner());
+                state.mode = claimants.mode;
             }
-            match converted {
-                Ok(Converted { resource, notes, instances }) => {
-                    state.notes = notes;
+            match made {
+                Ok(Made { converted: Converted { resource, notes, instances }, shares, first, others }) => {
+                    (state.notes, state.shares, others_refused) = (notes, shares, others);
+                    refused = refused.or_else(|| Some((candidate, first?)));
                     self.clear_out(&instances, now);
                     lane = self.serve(&mut state, resource, catalog, published);
                 }
-                Err(why) => refused = refused.or_else(|| Some((candidate, Arc::<str>::from(why)))),
+                Err(why) => refused = refused.or_else(|| Some((candidate, why))),
             }
             if settled {
                 break;
             }
         }
         if !settled {
-            state.owner = None;
-            state.memory = Memory::default();
-            state.notes.clear();
-            let gone = state.id.take().filter(|id| catalog.object(id).is_none());
+            let id = state.id.take();
+            state = HostState {
+                expiry: state.expiry,
+                left: state.left,
+                refused: state.refused,
+                ..HostState::default()
+            };
+            let gone = id.filter(|id| catalog.object(id).is_none());
             lane = gone.and_then(|id| self.want(id, None, published));
         }
         self.note_expiry(host, &mut state);
         let left = state.memory.left_addresses().collect();
         self.note_left(host, &mut state, left);
-        let news = self.note_refusal(host, &mut state, candidates.first(), refused);
+        let first = self.note_refusal(host, &mut state, candidates.first(), refused);
+        let mut news = self.note_others(host, &mut state, others_refused);
+        news.extend(first);
         self.hosts.insert(host.clone(), state);
         (lane, news)
     }
@@ -286,7 +334,7 @@ impl Desired {
         first: Option<&Candidate<'_>>,
         refused: Option<(&Candidate<'_>, Arc<str>)>,
     ) -> Option<Verdict> {
-        if state.refused.is_some() {
+        if state.refused.is_some() || !state.others_refused.is_empty() {
             // Under whichever registry owned the host then; refusals are few.
             self.refused.retain(|(_, h)| h != host);
         }
@@ -311,7 +359,7 @@ impl Desired {
     pub fn release(&mut self, host: &Host, catalog: &Catalog, published: &Snapshot) -> Option<Lane> {
         self.addresses.release(host);
         let mut state = self.hosts.remove(host)?;
-        if state.refused.is_some() {
+        if state.refused.is_some() || !state.others_refused.is_empty() {
             self.refused.retain(|(_, h)| h != host);
         }
         if let Some(at) = state.expiry {
@@ -351,36 +399,6 @@ impl Desired {
         taken
     }
 
-    fn convert(
-        &self,
-        host: &Host,
-        candidate: &Candidate<'_>,
-        now: Moment,
-        memory: &mut Memory,
-        catalog: &Catalog,
-    ) -> Result<Converted, String> {
-        let Candidate { registry, mapping, select, service, admitted, .. } = *candidate;
-        let says = admitted.says(service);
-        let addresses: &[IpAddr] = self.addresses.get(host);
-        let context = Context {
-            registry,
-            mapping,
-            select,
-            says: &says,
-            addresses,
-            now,
-            empty_service_ttl: candidate.empty_service_ttl,
-            release: self.terms.oldest,
-        };
-        let namespace = naming::namespace(service, mapping).map_err(|e| e.to_string())?;
-        let name = naming::resource_name(&namespace, host);
-        let id = ResourceId { collection: Collection::ServiceEntry, name };
-        if let Some((_, object)) = catalog.object(&id) {
-            return Err(format!("an object of the same name is served instead: {}", object.origin));
-        }
-        service_entry::convert(service, host, &context, memory).map_err(|e| e.to_string())
-    }
-
     fn serve(
         &mut self,
         state: &mut HostState,
@@ -405,6 +423,18 @@ impl Desired {
         self.pending.insert(id, (lane, resource));
         Some(lane)
     }
+}
+
+/// What a conversion of the candidate goes on from: what its own last one left; of those that share a host, what whoever
+/// was first and is gone by now left.
+fn remembered(state: &mut HostState, claimants: &Claimants<'_>, mine: bool) -> Memory {
+    if mine {
+        return std::mem::take(&mut state.memory);
+    }
+    let shared = state.mode != Mode::Precedence && state.mode == claimants.mode;
+    let gone = |owner: &Owner| !claimants.candidates.iter().any(|candidate| candidate.is(owner));
+    let inherits = shared && state.owner.as_ref().is_some_and(gone);
+    if inherits { state.memory.clone() } else { Memory::default() }
 }
 
 /// What it costs istiod when `old` becomes `new`.

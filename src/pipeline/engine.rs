@@ -14,10 +14,11 @@ use crate::convert::vip::VirtualAddresses;
 use crate::model::catalog::{Catalog, Known, Step, Touched};
 use crate::model::change::Change;
 use crate::model::host::Host;
+use crate::model::merging::{Merging, Mode, Rule};
 use crate::model::service::{RegistryName, ServiceKey};
 use crate::model::time::Moment;
 use crate::pipeline::debounce::{Cadence, Debounce, Lane};
-use crate::pipeline::desired::{self, Candidate, Desired, Terms, Verdict};
+use crate::pipeline::desired::{self, Candidate, Claimants, Desired, Terms, Verdict};
 use crate::pipeline::guard::Guard;
 use crate::pipeline::guard::freeze::Frozen;
 use crate::pipeline::intake::Delivery;
@@ -31,6 +32,8 @@ use crate::resource::snapshot::{CollectionSnapshot, Snapshot};
 pub struct Settings {
     /// The registries in the order of the configuration, which decides between them.
     pub registries: Vec<RegistrySettings>,
+    /// How they share hosts.
+    pub merging: Merging,
     /// Where virtual addresses come from; empty: there are none.
     pub virtual_ranges: Vec<ipnet::IpNet>,
     /// Addresses that are given by hand.
@@ -301,7 +304,7 @@ impl Engine {
     }
 
     fn look_at_host(&mut self, host: &Host, now: Moment) -> Option<Lane> {
-        let mut candidates: Vec<Candidate<'_>> = self
+        let candidates: Vec<Candidate<'_>> = self
             .catalog
             .claims(host)
             .map_while(|(registry, known)| match known {
@@ -316,19 +319,42 @@ impl Engine {
                 Some(Candidate { registry, mapping, select, service, admitted, empty_service_ttl })
             })
             .collect();
-        // What is empty and only lingers keeps nobody out.
-        let lingers =
-            |c: &Candidate<'_>| self.guards.get(c.registry).is_some_and(|g| g.is_lingering(&c.service.key));
-        if candidates.len() > 1 {
-            candidates.sort_by_cached_key(lingers);
-        }
         if candidates.is_empty() {
             return self.desired.release(host, &self.catalog, &self.published);
         }
-        let (lane, verdict) = self.desired.services(host, &candidates, now, &self.catalog, &self.published);
-        self.verdicts.extend(verdict);
+        let claimants = claimants(self.catalog.rule(host), candidates, |c| {
+            self.guards.get(c.registry).is_some_and(|g| g.is_lingering(&c.service.key))
+        });
+        let (lane, verdicts) = self.desired.services(host, &claimants, now, &self.catalog, &self.published);
+        self.verdicts.extend(verdicts);
         lane
     }
+}
+
+/// Who has the host by `rule`, and who stands behind. What is empty and only lingers keeps nobody out; where registries
+/// share the host it keeps its place, so that nothing moves before its time is over. Of a registry's services one shares.
+fn claimants<'a>(
+    rule: Option<&Rule>,
+    mut candidates: Vec<Candidate<'a>>,
+    lingers: impl Fn(&Candidate<'_>) -> bool,
+) -> Claimants<'a> {
+    let Some(rule) = rule.filter(|rule| rule.mode != Mode::Precedence) else {
+        if candidates.len() > 1 {
+            candidates.sort_by_cached_key(lingers);
+        }
+        return Claimants { candidates, sharing: 1, mode: Mode::Precedence };
+    };
+    let (mut firsts, mut rest) = (Vec::new(), Vec::new());
+    for of_one in candidates.chunk_by_mut(|a, b| a.registry == b.registry) {
+        of_one.sort_by_cached_key(&lingers);
+        let named = of_one.first().is_some_and(|c| rule.place(c.registry).is_some());
+        let (first, others) = of_one.split_at(usize::from(named));
+        firsts.extend_from_slice(first);
+        rest.extend_from_slice(others);
+    }
+    rest.sort_by_cached_key(lingers);
+    let sharing = firsts.len().max(1);
+    Claimants { candidates: [firsts, rest].concat(), sharing, mode: rule.mode }
 }
 
 #[cfg(test)]

@@ -136,12 +136,63 @@ pub struct HostReport {
     /// Whose claim won, where this one lost: `registry/key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_to: Option<String>,
+    /// How registries share the host, `union` or `failover`; absent: they do not, or not this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Where registries share the host: how many of its endpoints are served there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contributes: Option<usize>,
+    /// Where registries share the host: why it contributes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
     /// Why no resource, or only an older one, is served for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
     /// What was left out of the resource, and what Istio would warn of.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+/// A host, all that claim it, and what becomes of each.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContestReport {
+    /// The host.
+    pub host: String,
+    /// `precedence`, `union` or `failover`.
+    pub mode: String,
+    /// The registries that the rule in `merge` names, in their order; empty: all, or there is no rule.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub registries: Vec<String>,
+    /// What is served for it, `namespace/name`; several only where objects share it.
+    pub resources: Vec<String>,
+    /// In the order in which it is granted.
+    pub claims: Vec<ClaimReport>,
+}
+
+/// Who claims a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimReport {
+    /// The registry.
+    pub registry: String,
+    /// Its own name of the service or object.
+    pub name: String,
+    /// Its key there.
+    pub key: String,
+    /// Whether it decides how the host appears: ports, protocol, namespace, labels.
+    pub decides: bool,
+    /// How many of its endpoints are served for the host.
+    pub contributes: usize,
+    /// Where these are; only where one host was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<String>,
+    /// Why it contributes nothing, although it claims the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
+    /// Why it is not served as it says now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// An item of which something is held, for one reason.
@@ -193,6 +244,8 @@ pub enum Query {
     Registries(oneshot::Sender<Vec<RegistryReport>>),
     /// Items, in order.
     Services(Wanted, oneshot::Sender<Vec<ServiceReport>>),
+    /// Hosts that several claim, in order; a host by its name whoever claims it.
+    Hosts(Option<String>, oneshot::Sender<Vec<ContestReport>>),
     /// What is held, in order.
     Held(oneshot::Sender<Vec<HeldReport>>),
     /// What is frozen, in order.
@@ -229,6 +282,11 @@ impl Questions {
     /// The items that are `wanted`; `None` if the pipeline has ended.
     pub async fn services(&self, wanted: Wanted) -> Option<Vec<ServiceReport>> {
         self.ask(|answer| Query::Services(wanted, answer)).await
+    }
+
+    /// The hosts that several claim, or the one that is `named`; `None` if the pipeline has ended.
+    pub async fn hosts(&self, named: Option<String>) -> Option<Vec<ContestReport>> {
+        self.ask(|answer| Query::Hosts(named, answer)).await
     }
 
     /// What is held; `None` if the pipeline has ended.

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 use crate::convert::admission::Door;
 use crate::convert::labels::{SIBLINGS, TLS_MODE};
 use crate::convert::mapping::{EndpointRule, Mapping};
-use crate::convert::ports::Ports;
+use crate::convert::ports::{Fit, Ports};
 use crate::convert::self_service::{SelfService, with_grpc};
 use crate::convert::service_entry::{Context, weights};
 use crate::model::admitted::Reason;
@@ -25,6 +25,10 @@ const NAMED: usize = 3;
 #[derive(Debug, Clone)]
 pub(super) struct Chosen<'a> {
     pub(super) endpoint: &'a Endpoint,
+    /// Of which of the services that share the host: its place in their order.
+    pub(super) part: usize,
+    /// How its service appears.
+    mapping: &'a Mapping,
     rule: Option<&'a EndpointRule>,
     /// Its own, or what its owner says.
     weight: Weight,
@@ -49,6 +53,11 @@ impl Chosen<'_> {
         self.ports.as_ref().unwrap_or(&self.endpoint.ports)
     }
 
+    /// Whether it takes calls at all.
+    pub(super) fn takes_calls(&self) -> bool {
+        self.weight != Weight::ZERO
+    }
+
     pub(super) fn is_mesh_capable(&self) -> bool {
         self.mode() == TlsMode::Istio
     }
@@ -71,10 +80,36 @@ pub(super) struct Emitted {
     pub(super) ips: Vec<IpAddr>,
     /// Whether any of them is a name, so that the proxy has to resolve.
     pub(super) by_name: bool,
+    /// Where those of each of the services are that share the host, if several do.
+    pub(super) shares: Vec<Vec<Address>>,
 }
 
-/// The endpoints of `service` but for those that are not selected and those that the mapping drops.
-pub(super) fn choose<'a>(service: &'a Service, cx: &Context<'a>, notes: &mut Vec<String>) -> Vec<Chosen<'a>> {
+/// The ports that endpoints are to serve.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Served<'a> {
+    /// Those of the first of the services that share the host.
+    pub(super) ports: &'a Ports,
+    /// How the endpoints of the others serve them, by their place; those of the first do as they say.
+    pub(super) fits: &'a [Option<Fit>],
+}
+
+impl Served<'_> {
+    fn by(&self, c: &Chosen<'_>) -> BTreeMap<String, u32> {
+        match self.fits.get(c.part) {
+            Some(Some(fit)) => self.ports.served_by_other(c.ports(), fit),
+            Some(None) | None => self.ports.served_by(c.ports()),
+        }
+    }
+}
+
+/// The endpoints of `service` but for those that are not selected and those that the mapping drops. `part`: which of the
+/// services that share the host it is.
+pub(super) fn choose<'a>(
+    service: &'a Service,
+    cx: &Context<'a>,
+    part: usize,
+    notes: &mut Vec<String>,
+) -> Vec<Chosen<'a>> {
     let mapping = cx.mapping;
     let default_mode = cx.says.tls_mode.unwrap_or(mapping.tls_mode);
     let mut chosen = Vec::with_capacity(service.endpoints.len());
@@ -93,7 +128,8 @@ pub(super) fn choose<'a>(service: &'a Service, cx: &Context<'a>, notes: &mut Vec
             dropped.add(endpoint);
         } else {
             let (weight, said_mode) = (ears.weight(endpoint), ears.tls_mode(endpoint));
-            chosen.push(Chosen { endpoint, rule, weight, said_mode, ports: None, default_mode });
+            let ports = None;
+            chosen.push(Chosen { endpoint, part, mapping, rule, weight, said_mode, ports, default_mode });
         }
     }
     refused.iter().for_each(|(reason, left_out)| left_out.note(reason.as_str(), notes));
@@ -113,14 +149,9 @@ fn add_grpc(chosen: &mut [Chosen<'_>], ears: &SelfService, protocol: Protocol) {
 }
 
 /// Publishes `chosen`: sorted, each socket once.
-pub(super) fn emit(
-    chosen: &[Chosen<'_>],
-    ports: &Ports,
-    mapping: &Mapping,
-    notes: &mut Vec<String>,
-) -> Emitted {
+pub(super) fn emit(chosen: &[Chosen<'_>], served: Served<'_>, notes: &mut Vec<String>) -> Emitted {
     let (mut idle, mut sockets, mut doubles) = Default::default();
-    let mut live = kept(chosen, |c| c.weight != Weight::ZERO, &mut idle);
+    let mut live = kept(chosen, Chosen::takes_calls, &mut idle);
     let by_name = live.iter().any(|c| matches!(c.endpoint.address, Address::Name(_)));
     if by_name {
         live = kept(&live, |c| !matches!(c.endpoint.address, Address::Unix(_)), &mut sockets);
@@ -128,7 +159,12 @@ pub(super) fn emit(
     live.sort_by(|a, b| order(a).cmp(&order(b)));
     let mut endpoints: Vec<WorkloadEntry> = Vec::with_capacity(live.len());
     let (mut weighed, mut ips) = (Vec::with_capacity(live.len()), Vec::new());
-    for (c, entry) in once_each(&live, ports, mapping, &mut doubles) {
+    let shared = served.fits.len() > 1;
+    let mut shares = vec![Vec::new(); if shared { served.fits.len() } else { 0 }];
+    for (c, entry) in once_each(&live, served, &mut doubles) {
+        if let Some(share) = shares.get_mut(c.part) {
+            share.push(c.endpoint.address.clone());
+        }
         if let Address::Ip(ip) = c.endpoint.address {
             ips.push(ip);
         }
@@ -142,7 +178,7 @@ pub(super) fn emit(
     idle.note("their weight is 0", notes);
     sockets.note("a socket cannot stand beside names that are resolved", notes);
     doubles.note("another endpoint has the same address and port", notes);
-    Emitted { endpoints, ips, by_name }
+    Emitted { endpoints, ips, by_name, shares }
 }
 
 fn kept<'a>(
@@ -164,39 +200,44 @@ fn kept<'a>(
 fn order<'a>(c: &'a Chosen<'_>) -> impl Ord + use<'a> {
     let e = c.endpoint;
     let first = (&e.address, c.ports(), &e.id, &e.network);
-    (first, (&e.labels, &e.locality, &e.service_account, e.tls_mode, c.weight))
+    (first, (&e.labels, &e.locality, &e.service_account, e.tls_mode, c.weight), c.part)
 }
 
-/// The sorted endpoints as Istio reads them. Of several on one socket the first stands: Envoy knows a socket once.
+/// The sorted endpoints as Istio reads them. Of several on one socket the first stands (of several services' the first
+/// service's): Envoy knows a socket once.
 fn once_each<'a, 'b>(
     live: &'b [Chosen<'a>],
-    ports: &Ports,
-    mapping: &Mapping,
+    served: Served<'_>,
     doubles: &mut LeftOut,
 ) -> Vec<(&'b Chosen<'a>, WorkloadEntry)> {
     let mut made: Vec<(&Chosen<'a>, WorkloadEntry)> = Vec::with_capacity(live.len());
     for siblings in live.chunk_by(|a, b| a.endpoint.address == b.endpoint.address) {
         // Nearly every endpoint is alone on its address and needs no table.
-        let mut sockets = BTreeMap::new();
-        for c in siblings {
-            let entry = wire(c, ports, mapping);
-            let first = if siblings.len() > 1 {
-                *sockets.entry((entry.ports.clone(), entry.network.clone())).or_insert(made.len())
-            } else {
-                made.len()
-            };
-            match made.get(first) {
-                None => made.push((c, entry)),
-                Some((f, same)) if *same == entry && f.weight == c.weight => {}
+        if let [alone] = siblings {
+            made.push((alone, wire(alone, served)));
+            continue;
+        }
+        let mut all: Vec<(usize, (&Chosen<'a>, WorkloadEntry))> =
+            siblings.iter().map(|c| (c, wire(c, served))).enumerate().collect();
+        all.sort_by_key(|(place, (c, _))| (c.part, *place));
+        let mut sockets: BTreeMap<_, usize> = BTreeMap::new();
+        let mut firsts: Vec<(usize, (&Chosen<'a>, WorkloadEntry))> = Vec::with_capacity(all.len());
+        for (place, (c, entry)) in all {
+            let first = *sockets.entry((entry.ports.clone(), entry.network.clone())).or_insert(firsts.len());
+            match firsts.get(first) {
+                None => firsts.push((place, (c, entry))),
+                Some((_, (f, same))) if *same == entry && f.weight == c.weight => {}
                 Some(_) => doubles.add(c.endpoint),
             }
         }
+        firsts.sort_by_key(|(place, _)| *place);
+        made.extend(firsts.into_iter().map(|(_, one)| one));
     }
     made
 }
 
-fn wire(c: &Chosen<'_>, ports: &Ports, mapping: &Mapping) -> WorkloadEntry {
-    let e = c.endpoint;
+fn wire(c: &Chosen<'_>, served: Served<'_>) -> WorkloadEntry {
+    let (e, mapping) = (c.endpoint, c.mapping);
     let taken = mapping.labels.apply(&e.labels);
     let mut labels: BTreeMap<String, String> = taken.iter().map(|(k, v)| (k.into(), v.into())).collect();
     match (c.mode(), c.account()) {
@@ -211,7 +252,7 @@ fn wire(c: &Chosen<'_>, ports: &Ports, mapping: &Mapping) -> WorkloadEntry {
     }
     let ports = match e.address {
         Address::Unix(_) => BTreeMap::new(),
-        Address::Ip(_) | Address::Name(_) => ports.served_by(c.ports()),
+        Address::Ip(_) | Address::Name(_) => served.by(c),
     };
     let place = e.locality.as_deref().map(Cow::Borrowed);
     let place = place.or_else(|| mapping.self_service.locality(e).map(Cow::Owned));

@@ -47,7 +47,8 @@ impl Engine {
             // A rename is a removal and an addition, so what goes waits for what the same reload brought.
             self.leaving.entry(name.clone()).or_insert_with(|| fresh.clone());
         }
-        let touched = self.catalog.set_order(&order);
+        let mut touched = self.catalog.set_order(&order);
+        touched.merge(self.catalog.set_merging(self.settings.merging.clone()));
         self.touch(touched);
         self.drop_removed();
     }

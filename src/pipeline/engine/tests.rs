@@ -40,6 +40,7 @@ fn registry(name: &str, generation: u64) -> RegistrySettings {
 fn settings(registries: Vec<RegistrySettings>) -> Settings {
     Settings {
         registries,
+        merging: crate::model::merging::Merging::default(),
         virtual_ranges: vec!["244.0.0.0/6".parse().unwrap()],
         pins: BTreeMap::new(),
         terms: Terms { oldest: Release::new(1, 9) },
@@ -615,3 +616,5 @@ fn what_is_ignored_is_told_once_and_shown_always() {
     let report = crate::pipeline::answers::services(&bench.engine, &wanted);
     assert!(report[0].ignored.is_empty());
 }
+
+mod merging;

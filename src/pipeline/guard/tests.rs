@@ -43,6 +43,7 @@ fn settings(policy: Policy, scopes: &[&str]) -> Settings {
     };
     Settings {
         registries: vec![registry],
+        merging: crate::model::merging::Merging::default(),
         virtual_ranges: Vec::new(),
         pins: BTreeMap::new(),
         terms: Terms { oldest: Release::new(1, 9) },
