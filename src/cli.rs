@@ -154,9 +154,16 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
     crate::security::tls::install_provider();
     let serving = matches!(cli.command, Command::Serve(_));
     cli.logs.start(if serving { "info" } else { "warn" })?;
+    if serving {
+        crate::telemetry::log_panics();
+    }
     match &cli.command {
         Command::Serve(args) => {
-            runtime(tokio::runtime::Builder::new_multi_thread())?.block_on(serve::run(args))
+            let threads = runtime(tokio::runtime::Builder::new_multi_thread())?;
+            let ended = threads.block_on(serve::run(args));
+            // A task that is stuck must not keep the process from ending.
+            threads.shutdown_timeout(LAST_TURN);
+            ended
         }
         Command::Check(args) => {
             runtime(tokio::runtime::Builder::new_multi_thread())?.block_on(check::run(args))
@@ -181,6 +188,9 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Man(args) => man::run(args),
     }
 }
+
+/// How long tasks that were told to end may take for their last turn.
+const LAST_TURN: std::time::Duration = std::time::Duration::from_secs(1);
 
 fn runtime(mut builder: tokio::runtime::Builder) -> Result<tokio::runtime::Runtime, Failure> {
     builder.enable_all().build().map_err(|e| Failure::Found(format!("cannot start: {e}")))

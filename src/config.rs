@@ -5,6 +5,7 @@
 //! the configuration file. `${ENV}` is expanded in secrets only.
 
 pub mod admin;
+mod bounds;
 mod dial;
 mod error;
 mod guard;

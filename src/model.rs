@@ -3,6 +3,7 @@
 //! Pure data and one pure structure ([`catalog::Catalog`]): no I/O, no clock, no async. Time comes in as a [`time::Moment`].
 
 pub mod admitted;
+pub mod bounds;
 pub mod catalog;
 pub mod change;
 pub mod endpoint;

@@ -15,14 +15,15 @@ pub mod report;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::model::bounds::Bounds;
 use crate::model::catalog::Counts;
 use crate::model::service::RegistryName;
 use crate::model::time::Moment;
-use crate::pipeline::engine::{Engine, Guarded, Settings};
+use crate::pipeline::engine::{Crowding, Engine, Guarded, Settings};
 use crate::pipeline::guard::News;
 use crate::pipeline::intake::{Changes, Delivery, Generation, ReadAgain};
 use crate::pipeline::metrics::PipelineMetrics;
@@ -42,6 +43,7 @@ pub struct Pipeline {
     metrics: Arc<PipelineMetrics>,
     deliveries: mpsc::Receiver<Delivery>,
     questions: mpsc::Receiver<Query>,
+    pings: mpsc::Receiver<oneshot::Sender<()>>,
     settings: mpsc::Receiver<Settings>,
     read_again: watch::Sender<ReadAgain>,
     started: Instant,
@@ -81,6 +83,7 @@ impl Pipeline {
     pub fn new(settings: Settings, metrics: Arc<PipelineMetrics>) -> (Self, Handle, StoreReader) {
         let (delivery_in, deliveries) = mpsc::channel(intake::CAPACITY);
         let (question_in, questions) = mpsc::channel(QUESTIONS);
+        let (ping_in, pings) = mpsc::channel(QUESTIONS);
         let (settings_in, settings_out) = mpsc::channel(1);
         let (again_in, again_out) = watch::channel(ReadAgain::new());
         let store = Store::default();
@@ -91,12 +94,13 @@ impl Pipeline {
             metrics,
             deliveries,
             questions,
+            pings,
             settings: settings_out,
             read_again: again_in,
             started: Instant::now(),
             waiting_since: None,
         };
-        let questions = Questions::new(question_in);
+        let questions = Questions::new(question_in, ping_in);
         let handle =
             Handle { deliveries: delivery_in, settings: settings_in, read_again: again_out, questions };
         (pipeline, handle, reader)
@@ -113,6 +117,12 @@ impl Pipeline {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
+                Some(to) = self.pings.recv() => {
+                    let _gone = to.send(()).is_err();
+                    if !busy {
+                        self.hear();
+                    }
+                }
                 Some(query) = self.questions.recv() => {
                     let now = self.now();
                     answers::answer(&mut self.engine, query, now);
@@ -173,6 +183,7 @@ impl Pipeline {
         self.speak_of_the_late();
         self.speak_of_ignored();
         self.speak_of_held();
+        self.speak_of_crowding();
         let collisions = self.engine.desired().addresses().collisions();
         self.metrics.collisions.inc_by(collisions.saturating_sub(self.metrics.collisions.get()));
         for complaint in self.engine.take_complaints() {
@@ -216,6 +227,20 @@ impl Pipeline {
         }
         if let Some(more) = ignored.len().checked_sub(AT_A_TIME).filter(|more| *more > 0) {
             tracing::warn!("ignored what the owners of {more} more services say: /api/v1/services names all");
+        }
+    }
+
+    fn speak_of_crowding(&mut self) {
+        for Crowding { registry, outside, bounds } in self.engine.take_crowding() {
+            let Bounds { services, endpoints } = bounds;
+            if outside > 0 {
+                tracing::warn!(
+                    %registry, outside, services, endpoints,
+                    "it holds more than `limits` allows: what is newest is not taken, what is served stays"
+                );
+            } else {
+                tracing::info!(%registry, services, endpoints, "it holds no more than `limits` allows");
+            }
         }
     }
 
@@ -373,6 +398,69 @@ mod tests {
         }
         assert_eq!(began.elapsed().as_secs(), 60);
         assert!(handle.questions.held().await.unwrap().is_empty());
+        stop.cancel();
+        running.join_next().await.unwrap().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_sign_of_life_does_not_wait_behind_what_others_ask() {
+        let (pipeline, handle, _reader) = Pipeline::new(settings(), Arc::default());
+        let mut askers = tokio::task::JoinSet::new();
+        for _ in 0..ASKERS {
+            let questions = handle.questions.clone();
+            askers.spawn(async move { questions.registries().await.map(|_| "asker") });
+        }
+        // They stand in line before it does.
+        tokio::task::yield_now().await;
+        let questions = handle.questions.clone();
+        askers.spawn(async move { questions.ping().await.map(|()| "sign of life") });
+        tokio::task::yield_now().await;
+        let stop = CancellationToken::new();
+        let mut running = tokio::task::JoinSet::new();
+        running.spawn(pipeline.run(stop.clone()));
+        let first = askers.join_next().await.unwrap().unwrap();
+        assert_eq!(first, Some("sign of life"));
+        stop.cancel();
+        running.join_next().await.unwrap().unwrap().unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+    async fn who_speaks_without_end_waits_itself_and_is_published_all_the_same() {
+        let (pipeline, handle, mut reader) = Pipeline::new(settings(), Arc::default());
+        let stop = CancellationToken::new();
+        let mut running = tokio::task::JoinSet::new();
+        running.spawn(pipeline.run(stop.clone()));
+        let changes = handle.changes(RegistryName::new("r"), Generation(1));
+        let service = |n: u32| {
+            let key = ServiceKey { kind: ItemKind::Service, name: "web".into(), scope: Scope::new("all") };
+            let hosts = vec![crate::model::host::Host::parse("web.test").unwrap()];
+            let address =
+                crate::model::endpoint::Address::Ip(std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).into());
+            let ports = crate::model::endpoint::EndpointPorts::One(80);
+            let endpoints = vec![crate::model::endpoint::Endpoint::at(address, ports)];
+            let service = crate::model::service::Service::new(key, "web");
+            Item::Service(Arc::new(crate::model::service::Service { hosts, endpoints, ..service }))
+        };
+        let first =
+            Change::Reset { scope: Scope::new("all"), items: vec![service(1)], trust: Trust::Complete };
+        changes.send(Batch(vec![first])).await.unwrap();
+        let mut flood = tokio::task::JoinSet::new();
+        flood.spawn(async move {
+            for n in (2..0x00ff_ffff).cycle() {
+                if changes.send(Batch(vec![Change::Upsert(service(n))])).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let mut versions = std::collections::BTreeSet::new();
+        let publish = async {
+            while versions.len() < 5 {
+                let snapshot = reader.next().await.unwrap();
+                versions.extend(snapshot.get(Collection::ServiceEntry).map(|c| c.version().to_string()));
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), publish).await.expect("it is published");
+        assert!(handle.deliveries.max_capacity() == intake::CAPACITY, "nothing else may queue");
         stop.cancel();
         running.join_next().await.unwrap().unwrap().unwrap();
     }

@@ -81,6 +81,15 @@ fn wants_colours(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
     is_terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
+/// Makes a panic a line of the log, as everything else that people should know: where, and with which words.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let words = panic.payload_as_str().unwrap_or("without words");
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(at, "a panic (a bug, please report it): {words}");
+    }));
+}
+
 /// Everything that is measured in this process.
 #[derive(Debug)]
 pub struct Metrics {

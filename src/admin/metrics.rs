@@ -82,7 +82,7 @@ fn adapters(registries: &BTreeMap<RegistryName, RegistryStatus>, now: &mut Regis
 fn contents(reports: &[RegistryReport], now: &mut Registry) {
     /// What is read off a report, as a metric's name and help.
     type Column = (&'static str, &'static str, fn(&RegistryReport) -> usize);
-    const COLUMNS: [Column; 8] = [
+    const COLUMNS: [Column; 10] = [
         ("registry_complete", "Whether the registry has been read completely", |r| r.complete.into()),
         (
             "registry_given_up",
@@ -98,6 +98,12 @@ fn contents(reports: &[RegistryReport], now: &mut Registry) {
         ("held_endpoints", "Endpoints kept although the registry does not show them any more", |r| {
             r.held_endpoints
         }),
+        (
+            "registry_over_limit",
+            "Services and objects that are not taken because there are more than limits allows",
+            |r| r.over_limit,
+        ),
+        ("registry_frozen", "Whether a person froze the registry or services of it", |r| r.frozen.into()),
         ("rejected_resources", "Items and resources that were refused", |r| r.refused),
     ];
     for (name, help, value) in COLUMNS {

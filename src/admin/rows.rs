@@ -40,6 +40,12 @@ pub struct RegistryRow {
     pub refused: usize,
     /// Endpoints kept although the registry does not show them any more.
     pub held_endpoints: usize,
+    /// Services and objects that are not taken because there are more than `limits` allows; counted up to 10,000.
+    #[serde(default)]
+    pub over_limit: usize,
+    /// Whether a person froze it or services of it.
+    #[serde(default)]
+    pub frozen: bool,
     /// When it last said anything, or last found that nothing had changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<String>,
@@ -67,11 +73,16 @@ impl RegistryRow {
             objects: report.objects,
             refused: report.refused,
             held_endpoints: report.held_endpoints,
+            over_limit: report.over_limit,
+            frozen: report.frozen,
             last_success: status.last_success.map(rfc3339),
             failures: status.failures,
             problem: status
                 .problem
                 .or(report.removed)
+                .or((report.over_limit > 0).then(|| {
+                    format!("{} services are more than `limits` allows and wait outside", report.over_limit)
+                }))
                 .or(report.doubt.map(|why| format!("the last read is not believed: {why}"))),
         }
     }

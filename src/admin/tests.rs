@@ -15,7 +15,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::model::labels::Labels;
 use crate::model::service::RegistryName;
-use crate::pipeline::report::{AreaReport, Query, RegistryReport};
+use crate::pipeline::report::{AreaReport, ContestReport, Query, RegistryReport};
 use crate::resource::collection::Collection;
 use crate::resource::encoded::{Encoded, ResourceId, ResourceName, TopologyHash};
 use crate::resource::snapshot::{Changes, CollectionSnapshot, Snapshot};
@@ -40,14 +40,19 @@ fn report(name: &str, complete: bool) -> RegistryReport {
 /// A pipeline that has `reports` to say; it ends when the set is dropped.
 fn pipeline(reports: Vec<RegistryReport>) -> (Questions, JoinSet<()>) {
     let (out, mut asked) = mpsc::channel(1);
+    let (pings, mut pinged) = mpsc::channel::<tokio::sync::oneshot::Sender<()>>(1);
     let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        while let Some(answer) = pinged.recv().await {
+            let _gone = answer.send(()).is_err();
+        }
+    });
     tasks.spawn(async move {
         while let Some(query) = asked.recv().await {
             let _gone = match query {
-                Query::Ping(answer) => answer.send(()).is_err(),
                 Query::Registries(answer) => answer.send(reports.clone()).is_err(),
                 Query::Services(_, answer) => answer.send(Vec::new()).is_err(),
-                Query::Hosts(_, to) => to.send(Vec::new()).is_ok(),
+                Query::Hosts(_, answer) => answer.send(vec![ContestReport::default()]).is_err(),
                 Query::Held(answer) => answer.send(Vec::new()).is_err(),
                 Query::Frozen(answer) => answer.send(Vec::new()).is_err(),
                 Query::Release(area, answer) => answer.send(area.service().map_or(1, str::len)).is_err(),
@@ -60,7 +65,7 @@ fn pipeline(reports: Vec<RegistryReport>) -> (Questions, JoinSet<()>) {
             };
         }
     });
-    (Questions::new(out), tasks)
+    (Questions::new(out, pings), tasks)
 }
 
 fn snapshot() -> Arc<Snapshot> {
@@ -112,8 +117,8 @@ async fn healthy_means_that_the_pipeline_answers() {
     assert_eq!(telemetry(&s, "/healthz").await.0, StatusCode::SERVICE_UNAVAILABLE);
 
     // Nobody takes the question out of the channel: a stuck pipeline.
-    let (out, _stuck) = mpsc::channel(1);
-    let s = state(Questions::new(out));
+    let ((out, _stuck), (pings, _unanswered)) = (mpsc::channel(1), mpsc::channel(1));
+    let s = state(Questions::new(out, pings));
     assert_eq!(telemetry(&s, "/healthz").await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(telemetry(&s, "/syncz").await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(telemetry(&s, "/metrics").await.0, StatusCode::OK);
@@ -271,7 +276,7 @@ async fn every_path_of_the_index_is_there() {
     s.ready.set();
     let (_, index) = ask(admin_router(s.clone()), "GET", "/").await;
     let paths: Vec<_> = index.lines().filter(|l| l.starts_with('/')).collect();
-    assert_eq!(paths.len(), 9);
+    assert_eq!(paths.len(), 11);
     for line in paths {
         let uri = line.split_whitespace().next().unwrap().replace("NS/N", "ns/web");
         assert_eq!(api(&s, &uri).await.0, StatusCode::OK, "{uri}");

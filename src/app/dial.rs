@@ -31,7 +31,10 @@ impl Dials {
         for sink in sinks {
             if !self.running.iter().any(|r| r.sink == *sink) {
                 let stop = CancellationToken::new();
-                let task = Owned::spawn(delivery::dial(sink.clone(), self.deps.clone(), stop.clone()));
+                let (to, deps, until) = (sink.clone(), self.deps.clone(), stop.clone());
+                let task = Owned::lasting("a dialled control plane", stop.clone(), move || {
+                    delivery::dial(to.clone(), deps.clone(), until.clone())
+                });
                 self.running.push(Running { sink: sink.clone(), stop, task });
             }
         }

@@ -83,7 +83,11 @@ impl Registries {
             let (name, stop) = (name.clone(), running.stop.clone());
             running.task = Some(Owned::spawn(async move {
                 let life_stop = stop.clone();
-                let next = move || factory.registry().run(changes.clone(), life_stop.clone());
+                let next = move || {
+                    let (factory, changes, stop) = (Arc::clone(&factory), changes.clone(), life_stop.clone());
+                    // A factory that panics is a failed life too.
+                    async move { factory.registry().run(changes, stop).await }
+                };
                 keep_alive(name, &status, stop, next).await;
             }));
         }
@@ -149,3 +153,6 @@ fn files(
     };
     Arc::new(FilesFactory::new(source, config.name.clone(), DEFAULT_NAMESPACE, Arc::clone(status)))
 }
+
+#[cfg(all(test, feature = "files"))]
+mod tests;

@@ -16,6 +16,9 @@ use crate::delivery::{self, DeliveryMetrics, Deps};
 use crate::runtime::supervise::{Critical, Ended, Owned};
 use crate::telemetry::Metrics;
 
+/// How long tasks are given to end once they are told to: they have nothing left to do.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// The configuration in force, as the API shows it.
 type Shown = Arc<Mutex<serde_json::Value>>;
 
@@ -52,7 +55,10 @@ impl App {
         for doubt in config.doubts() {
             tracing::warn!("{doubt}");
         }
-        let files = Owned::spawn(sockets.doors.keeper.clone().run(parts.shutdown.stopped()));
+        let (keeper, stopped) = (sockets.doors.keeper.clone(), parts.shutdown.stopped());
+        let files = Owned::lasting("the keeper of certificates", stopped.clone(), move || {
+            keeper.clone().run(stopped.clone())
+        });
         let (streams, doors) = listen(sockets, &parts, &config, (delivery, metrics, &shown), &mut tasks);
         let mut dials = Dials::new(streams.clone());
         dials.configure(&config.server.dial);
@@ -81,12 +87,17 @@ impl App {
         };
         drain(&parts, &mut signals).await;
         parts.shutdown.stop();
-        dials.stop().await;
-        parts.registries.stop().await;
-        while tasks.next().await.is_some() {}
-        watchdog.ended().await;
-        files.ended().await;
-        verdict(ended)
+        let rest = async {
+            dials.stop().await;
+            parts.registries.stop().await;
+            watchdog.ended().await;
+            files.ended().await;
+        };
+        let in_time = tokio::time::timeout(LAST_WORDS, rest).await.is_ok();
+        match tasks.all_ended(LAST_WORDS).await {
+            0 if in_time => verdict(ended),
+            _ => verdict(ended).and(Err(stuck())),
+        }
     }
 }
 
@@ -182,6 +193,13 @@ async fn drain(parts: &Parts, signals: &mut Signals) {
         _ = tokio::time::timeout(GRACE, gone) => {}
         () = signals.next() => {}
     }
+}
+
+fn stuck() -> Error {
+    let why =
+        format!("a task did not end within {LAST_WORDS:?} when it was told to (a bug, please report it)");
+    tracing::error!("{why}");
+    Error::Critical { name: "the process", why }
 }
 
 fn verdict(ended: Option<Ended>) -> Result<(), Error> {

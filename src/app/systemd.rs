@@ -26,8 +26,8 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// Tells the manager's watchdog, if it has one, that the pipeline still answers; a process whose pipeline is stuck is
-/// restarted.
+/// Tells the manager's watchdog, if it has one, that the pipeline still answers; a process whose pipeline is stuck, or whose
+/// threads are all blocked, is restarted.
 pub(super) fn watchdog(questions: Questions, stop: CancellationToken) -> Owned {
     Owned::spawn(async move {
         let Some(patience) = sd_notify::watchdog_enabled() else { return };
@@ -36,14 +36,20 @@ pub(super) fn watchdog(questions: Questions, stop: CancellationToken) -> Owned {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = beat.tick() => {
-                    if questions.ping().await.is_some() {
-                        tell(&[NotifyState::Watchdog]);
-                    }
-                }
+                () = sign_of_life(&mut beat, &questions) => tell(&[NotifyState::Watchdog]),
             }
         }
     })
+}
+
+/// Returns at the next beat at which the pipeline answers.
+async fn sign_of_life(beat: &mut tokio::time::Interval, questions: &Questions) {
+    loop {
+        beat.tick().await;
+        if questions.ping().await.is_some() {
+            return;
+        }
+    }
 }
 
 fn tell(state: &[NotifyState<'_>]) {

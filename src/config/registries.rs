@@ -25,7 +25,7 @@ use self::files::FilesConfig;
 #[cfg(feature = "zookeeper")]
 use self::zookeeper::ZooKeeperConfig;
 use super::map::{self, KindDefaults};
-use super::{guard, select, services, startup};
+use super::{bounds, guard, select, services, startup};
 use crate::convert::mapping::Mapping;
 use crate::convert::policy::Policy;
 use crate::convert::self_service::Say;
@@ -183,9 +183,10 @@ fn policy(f: &mut Fields<'_, '_>, defaults: &KindDefaults, guard: &Limits) -> Op
     let select = select::decode(f.section("select"), defaults);
     let services = f.take("services");
     let guard = guard::decode(f.section("guard"), guard);
+    let bounds = bounds::decode(f.section("limits"));
     let map = map::decode(f.section("map"), defaults)?;
     let exceptions = services::decode(services, f.findings(), defaults, &map, &guard);
-    let policy = Policy { select, map, exceptions, guard };
+    let policy = Policy { select, map, exceptions, guard, bounds };
     let may_expose = |m: &Mapping| m.self_service.may.contains(&Say::Skip);
     if !policy.select.exposed_by_default && !policy.mappings().any(may_expose) {
         let words = "nothing could be taken: owners expose a service by `chandler-skip: false`, and `selfService` has no `skip`";
@@ -238,6 +239,7 @@ impl RegistryConfig {
             "services": services::shown(&self.policy.exceptions),
             "startup": startup::shown(&self.startup),
             "guard": guard::shown(&self.policy.guard),
+            "limits": bounds::shown(&self.policy.bounds),
         })
     }
 }

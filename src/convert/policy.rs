@@ -4,6 +4,7 @@
 
 use crate::convert::mapping::{Globs, Mapping};
 use crate::convert::select::Select;
+use crate::model::bounds::Bounds;
 use crate::model::limits::Limits;
 
 /// All that decides about the services of one registry.
@@ -17,6 +18,8 @@ pub struct Policy {
     pub exceptions: Vec<Exception>,
     /// How much it may silently lose.
     pub guard: Limits,
+    /// How much of the registry is taken at all.
+    pub bounds: Bounds,
 }
 
 /// What holds for some services.
@@ -73,6 +76,12 @@ impl Policy {
 impl From<Mapping> for Policy {
     /// Takes everything.
     fn from(map: Mapping) -> Self {
-        Self { select: Select::default(), map, exceptions: Vec::new(), guard: Limits::default() }
+        Self {
+            select: Select::default(),
+            map,
+            exceptions: Vec::new(),
+            guard: Limits::default(),
+            bounds: Bounds::default(),
+        }
     }
 }

@@ -337,6 +337,43 @@ mod tests {
         assert_eq!((rig.refused("streams_per_identity"), rig.reached("streamsPerIdentity")), (1, 1));
     }
 
+    /// A wire with a bug.
+    struct Broken;
+
+    impl Protocol for Broken {
+        type In = crate::proto::discovery::DiscoveryRequest;
+        const WIRE: &'static str = "broken";
+
+        fn decode(_: Self::In) -> Result<crate::session::message::Request, crate::delivery::ProtocolError> {
+            panic!("a bug")
+        }
+
+        fn encode(
+            _: &crate::session::message::Response,
+        ) -> Result<crate::delivery::Frames, crate::delivery::TooLarge> {
+            panic!("a bug")
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_in_a_stream_ends_that_stream_with_words_and_no_other() {
+        let rig = rig(Limits::default());
+        let peer = from("10.0.0.1", None);
+        let _healthy = rig.open(&peer);
+        // One empty message.
+        let body = http_body_util::Full::new(bytes::Bytes::from_static(&[0; 5]));
+        let mut request = http::Request::new(tonic::body::Body::new(body));
+        request.extensions_mut().insert(Origin { facts: peer.clone(), line: Line::default() });
+        let mut broken = open::<Broken>(&rig.deps, request);
+        let trailers = broken.body_mut().frame().await.unwrap().unwrap().into_trailers().unwrap();
+        let status = Status::from_header_map(&trailers).unwrap();
+        assert_eq!(status.code(), Code::Internal, "{status}");
+        assert_eq!(rig.deps.census().streams, 1, "its seat is free again");
+        assert!(rig.deps.status.clients().iter().all(|c| c.wire != "broken"));
+        let _next = rig.open(&peer);
+        assert_eq!(rig.deps.census().streams, 2);
+    }
+
     /// Knows one token.
     #[derive(Debug)]
     struct Token;

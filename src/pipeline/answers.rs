@@ -19,7 +19,6 @@ use crate::pipeline::report::{HostReport, Query, RegistryReport, ServiceReport, 
 /// Answers `query`; an asker who has left gets nothing, but what a person wants done is done.
 pub fn answer(engine: &mut Engine, query: Query, now: Moment) {
     match query {
-        Query::Ping(to) => drop(to.send(())),
         Query::Registries(to) => drop(to.send(registries(engine))),
         Query::Services(wanted, to) => drop(to.send(services(engine, &wanted))),
         Query::Hosts(named, to) => drop(to.send(hosts::hosts(engine, named.as_deref()))),
@@ -63,6 +62,8 @@ fn registry(engine: &Engine, name: &RegistryName, reading: &Reading) -> Registry
         objects: counts.objects,
         refused: rejected(engine, name),
         held_endpoints: engine.guard(name).map_or(0, Guard::held_endpoints),
+        over_limit: engine.outside(name),
+        frozen: engine.frozen().touches(name),
     }
 }
 

@@ -1,14 +1,18 @@
 //! Everything that the pipeline decides, without its task: changes in, work in slices, snapshots out. No clock, no channel.
 
 mod admit;
+mod bounded;
 mod guarded;
 mod registries;
+mod succeed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use self::admit::Before;
 pub use self::admit::{Ignored, Refusal};
+pub use self::bounded::Crowding;
+use self::bounded::Outside;
 pub use self::guarded::Guarded;
 use crate::convert::vip::VirtualAddresses;
 use crate::model::catalog::{Catalog, Known, Step, Touched};
@@ -56,6 +60,9 @@ pub struct Engine {
     guards: BTreeMap<RegistryName, Guard>,
     frozen: Frozen,
     guarded: Vec<Guarded>,
+    /// Items that are beyond the bounds of their registry.
+    outside: Outside,
+    crowding: Vec<Crowding>,
     desired: Desired,
     debounce: Debounce,
     /// Not looked at yet. Nothing is published while there is any, so that a batch goes out whole.
@@ -83,6 +90,8 @@ impl Engine {
             guards: BTreeMap::new(),
             frozen: Frozen::default(),
             guarded: Vec::new(),
+            outside: Outside::new(),
+            crowding: Vec::new(),
             desired: Desired::new(settings.terms.clone(), addresses),
             debounce: Debounce::new(settings.cadence),
             touched: Touched::default(),
@@ -124,18 +133,7 @@ impl Engine {
         let registry = delivery.registry;
         match reading.deliver(delivery.generation, delivery.batch) {
             Outcome::Waits => {}
-            Outcome::Read(items) => {
-                // What another configuration of it lacks is not lost.
-                self.guards.remove(&registry);
-                let (items, kept) = self.sort_out(&registry, items, Before::Other);
-                self.refused.retain(|(of, key), _| *of != registry || kept.contains(key));
-                let mut touched =
-                    self.catalog.apply(&registry, vec![Step::Reset { scope: None, items, kept }]);
-                touched.hosts.extend(self.hosts_of(&registry));
-                self.touch(touched);
-                self.read.push(registry);
-                self.drop_removed();
-            }
+            Outcome::Read(items) => self.succeed(&registry, items, now),
             Outcome::Changed(changes) => self.change(&registry, changes, now),
         }
     }
@@ -278,13 +276,19 @@ impl Engine {
 
     fn step(&mut self, registry: &RegistryName, change: Change) -> Option<Step> {
         match change {
-            Change::Upsert(item) => self.admit(registry, item, Before::Same).ok().map(Step::Put),
+            Change::Upsert(item) => {
+                let taken = self.has_room(registry, &item);
+                taken.then(|| self.admit(registry, item, Before::Same).ok().map(Step::Put))?
+            }
             Change::Remove(key, _) => {
+                self.forget_outside(registry, &key);
                 self.refused.remove(&(registry.clone(), key.clone()));
                 Some(Step::Drop(key))
             }
             Change::Reset { scope, items, .. } => {
-                let (items, kept) = self.sort_out(registry, items, Before::Same);
+                let taken = self.within_bounds(registry, Some(&scope), items);
+                let (items, mut kept) = self.sort_out(registry, taken.items, Before::Same);
+                kept.extend(taken.kept);
                 self.refused
                     .retain(|(of, key), _| of != registry || key.scope != scope || kept.contains(key));
                 Some(Step::Reset { scope: Some(scope), items, kept })

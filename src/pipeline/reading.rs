@@ -80,6 +80,8 @@ struct Staging {
     policy: Arc<Policy>,
     unread: BTreeSet<Scope>,
     items: BTreeMap<ServiceKey, Item>,
+    /// Of all of them.
+    endpoints: usize,
 }
 
 /// What a batch means.
@@ -231,6 +233,7 @@ impl Staging {
             policy: Arc::clone(&settings.policy),
             unread: settings.scopes.iter().cloned().collect(),
             items: BTreeMap::new(),
+            endpoints: 0,
         }
     }
 
@@ -240,19 +243,38 @@ impl Staging {
             Change::Reset { trust: Trust::Doubtful(_), .. } => {}
             Change::Reset { scope, items, .. } => {
                 self.items.retain(|key, _| key.scope != scope);
-                self.items.extend(items.into_iter().map(|i| (i.key().clone(), i)));
+                self.endpoints = self.items.values().map(endpoints).sum();
+                items.into_iter().for_each(|item| self.put(item));
                 self.unread.remove(&scope);
             }
             // What cannot be read now may have been readable a moment ago.
             Change::Upsert(Item::Refused(key, why)) => {
-                self.items.entry(key.clone()).or_insert(Item::Refused(key, why));
+                if !self.items.contains_key(&key) {
+                    self.put(Item::Refused(key, why));
+                }
             }
-            Change::Upsert(item) => {
-                self.items.insert(item.key().clone(), item);
-            }
+            Change::Upsert(item) => self.put(item),
             Change::Remove(key, _) => {
-                self.items.remove(&key);
+                self.endpoints -= self.items.remove(&key).as_ref().map_or(0, endpoints);
             }
         }
+    }
+
+    /// Takes `item` unless the registry's bounds are behind it already: so one too many is seen, and no more are kept.
+    fn put(&mut self, item: Item) {
+        let bounds = self.policy.bounds;
+        let full = self.items.len() > bounds.services || self.endpoints > bounds.endpoints;
+        if full && !self.items.contains_key(item.key()) {
+            return;
+        }
+        self.endpoints += endpoints(&item);
+        self.endpoints -= self.items.insert(item.key().clone(), item).as_ref().map_or(0, endpoints);
+    }
+}
+
+fn endpoints(item: &Item) -> usize {
+    match item {
+        Item::Service(service) => service.endpoints.len(),
+        Item::Object(_) | Item::Refused(..) => 0,
     }
 }

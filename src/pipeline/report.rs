@@ -37,6 +37,11 @@ pub struct RegistryReport {
     pub refused: usize,
     /// Endpoints kept although the registry does not show them any more.
     pub held_endpoints: usize,
+    /// Services and objects that are not taken, or not as they are now, because there are more than `limits` allows;
+    /// counted up to 10,000.
+    pub over_limit: usize,
+    /// Services or areas of it that a person has frozen.
+    pub frozen: bool,
 }
 
 /// One item of a registry and what became of it.
@@ -238,8 +243,6 @@ pub struct AreaReport {
 /// A question to the pipeline; it answers between two pieces of work.
 #[derive(Debug)]
 pub enum Query {
-    /// Is it alive?
-    Ping(oneshot::Sender<()>),
     /// All registries, in the order of the configuration.
     Registries(oneshot::Sender<Vec<RegistryReport>>),
     /// Items, in order.
@@ -260,18 +263,21 @@ pub enum Query {
 #[derive(Debug, Clone)]
 pub struct Questions {
     out: mpsc::Sender<Query>,
+    pings: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 impl Questions {
-    /// The asking end of `out`.
+    /// The asking end of `out`, and of `pings`: whether it is alive does not wait behind what others ask.
     #[must_use]
-    pub fn new(out: mpsc::Sender<Query>) -> Self {
-        Self { out }
+    pub fn new(out: mpsc::Sender<Query>, pings: mpsc::Sender<oneshot::Sender<()>>) -> Self {
+        Self { out, pings }
     }
 
     /// Returns once the pipeline has answered; `None` if it has ended. May wait for work in progress: use a time-out.
     pub async fn ping(&self) -> Option<()> {
-        self.ask(Query::Ping).await
+        let (answer, wait) = oneshot::channel();
+        self.pings.send(answer).await.ok()?;
+        wait.await.ok()
     }
 
     /// All registries, in the order of the configuration; `None` if the pipeline has ended.

@@ -1,4 +1,5 @@
-//! Every task has an owner. Critical ones end the process when they end; a registry's life is started again.
+//! Every task has an owner. Critical ones end the process when they end; a registry's life is started again, and so is
+//! whatever else must go on.
 
 use std::future::Future;
 use std::time::Duration;
@@ -41,6 +42,13 @@ impl Critical {
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
         self.tasks.spawn(async move { (name, task.await.map_err(|e| e.to_string())) });
+    }
+
+    /// Waits until all have ended, but no longer than `within`; how many have not.
+    pub async fn all_ended(&mut self, within: Duration) -> usize {
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let _in_time = tokio::time::timeout(within, all).await;
+        self.tasks.len()
     }
 
     /// Waits for the next end; `None` once all have ended.
@@ -110,6 +118,38 @@ impl Owned {
         Self { set }
     }
 
+    /// Starts a task that goes on until `stop`: if it panics or ends before, it is started again after a pause.
+    pub fn lasting<F>(
+        name: &'static str,
+        stop: CancellationToken,
+        mut next: impl FnMut() -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::spawn(async move {
+            let mut pauses = pauses();
+            while !stop.is_cancelled() {
+                let (born, mut one) = (Instant::now(), JoinSet::new());
+                one.spawn(next());
+                let why = match one.join_next().await {
+                    _ if stop.is_cancelled() => return,
+                    Some(Err(e)) => words(e),
+                    Some(Ok(())) | None => "it ended by itself".to_owned(),
+                };
+                if born.elapsed() >= GOOD_LIFE {
+                    pauses = self::pauses();
+                }
+                let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
+                tracing::error!(task = name, pause_ms = pause.as_millis(), "started again: {why}");
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        })
+    }
+
     /// Waits until it has ended.
     pub async fn ended(mut self) {
         while self.set.join_next().await.is_some() {}
@@ -162,6 +202,32 @@ mod tests {
         assert_eq!(lives.load(Ordering::Relaxed), 3);
         assert_eq!(status.registries()[&name].failures, 2);
         assert_eq!(status.registries()[&name].problem, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lasting_task_is_started_again_after_a_panic_and_an_end_and_not_after_its_stop() {
+        let (stop, lives) = (CancellationToken::new(), Arc::new(AtomicU32::new(0)));
+        let (count, inner) = (Arc::clone(&lives), stop.clone());
+        let task = Owned::lasting("keeper", stop, move || {
+            let (n, stop) = (count.fetch_add(1, Ordering::Relaxed), inner.clone());
+            async move {
+                match n {
+                    0 => panic!("boom"),
+                    1 => {}
+                    _ => stop.cancel(),
+                }
+            }
+        });
+        task.ended().await;
+        assert_eq!(lives.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_end_when_told_to_is_named_and_left_behind() {
+        let mut critical = Critical::default();
+        critical.spawn("the pipeline", std::future::pending::<Result<(), String>>());
+        critical.spawn("a listener", async { Ok::<(), String>(()) });
+        assert_eq!(critical.all_ended(Duration::from_secs(5)).await, 1);
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chandler::model::change::{Batch, Cause, Change, Item, Trust};
 use chandler::model::service::{RegistryName, Service};
-use chandler::pipeline::intake::{CAPACITY, Changes, Delivery, Generation};
+use chandler::pipeline::intake::{CAPACITY, Changes, Delivery, Generation, ReadAgain};
 use chandler::registry::consul::settings::{Consistency, Instances, Strategy};
 use chandler::registry::consul::{ConsulFactory, ConsulSettings};
 use chandler::registry::http::settings::{
@@ -15,7 +15,7 @@ use chandler::registry::http::settings::{
 };
 use chandler::registry::{Factory, RegistryError};
 use chandler::runtime::status::Status;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -68,6 +68,8 @@ pub(crate) struct Bench {
     status: Arc<Status>,
     name: RegistryName,
     life: Option<Life>,
+    /// How often it is to read again, as the guard asks for it.
+    again: watch::Sender<ReadAgain>,
     /// By key, what was said and not taken back. Doubtful resets change nothing, as in the pipeline.
     pub(crate) world: BTreeMap<String, Item>,
     /// Why the last reset should not be believed.
@@ -93,6 +95,7 @@ impl Bench {
             status,
             name,
             life: None,
+            again: watch::Sender::new(ReadAgain::new()),
             world: BTreeMap::new(),
             doubt: None,
             resets: 0,
@@ -104,10 +107,15 @@ impl Bench {
     pub(crate) fn live(&mut self) {
         let (out, said) = mpsc::channel(CAPACITY);
         let stop = CancellationToken::new();
-        let changes = Changes::new(self.name.clone(), Generation(1), out);
+        let changes = Changes::new(self.name.clone(), Generation(1), out).heeding(self.again.subscribe());
         #[allow(clippy::disallowed_methods)] // the test owns it
         let ended = tokio::spawn(self.factory.registry().run(changes, stop.clone()));
         self.life = Some(Life { said, stop, ended });
+    }
+
+    /// Asks for a complete read each `every`.
+    pub(crate) fn ask_for_reads(&self, every: Duration) {
+        self.again.send_replace(ReadAgain::from([(self.name.clone(), every)]));
     }
 
     /// A bench whose first life has read everything.

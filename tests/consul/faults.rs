@@ -98,6 +98,16 @@ async fn a_list_that_cannot_be_had_ends_the_life_with_words_and_says_nothing() {
 }
 
 #[tokio::test]
+async fn while_anything_is_held_everything_is_read_again_although_nothing_has_changed() {
+    let fake = but(|_| None).await;
+    let mut bench = Bench::read(impatient(&fake)).await;
+    assert_eq!(bench.resets, 1, "nothing changes, so nothing is read as a whole");
+    bench.ask_for_reads(Duration::from_millis(20));
+    bench.until("three more reads", |b| b.resets >= 4).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_read_of_which_a_part_cannot_be_had_is_never_sent() {
     for (say, words) in faults().into_iter().filter(|(_, words)| !words.contains("circles")) {
         let fake = but(move |r| r.path.starts_with("/v1/health/service/web").then(|| say.clone())).await;

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use chandler::model::change::{Batch, Cause, Change, Item, Trust};
 use chandler::model::service::{RegistryName, Service};
-use chandler::pipeline::intake::{CAPACITY, Changes, Delivery, Generation};
+use chandler::pipeline::intake::{CAPACITY, Changes, Delivery, Generation, ReadAgain};
 use chandler::registry::eureka::{EurekaFactory, EurekaSettings, Format, Names, Rules, Shape};
 use chandler::registry::http::settings::{Address, Credentials, Limits, Settings, TlsFiles};
 use chandler::registry::{Factory, RegistryError};
 use chandler::runtime::status::Status;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +48,8 @@ pub(crate) struct Bench {
     said: mpsc::Receiver<Delivery>,
     stop: CancellationToken,
     ended: JoinHandle<Result<(), RegistryError>>,
+    /// How often it is to read again, as the guard asks for it.
+    again: watch::Sender<ReadAgain>,
     /// What is known by name, doubtful reads left aside.
     pub(crate) known: BTreeMap<String, Arc<Service>>,
     /// Every change in order, as [`told`] puts it.
@@ -58,8 +60,19 @@ impl Bench {
     pub(crate) fn start(settings: EurekaSettings) -> Self {
         let status = Arc::new(Status::default());
         let factory = EurekaFactory::new(settings, RegistryName::new("spring"), Arc::clone(&status));
-        let (said, stop, ended) = live(&factory);
-        Self { factory, status, said, stop, ended, known: BTreeMap::new(), told: Vec::new() }
+        let again = watch::Sender::new(ReadAgain::new());
+        let (said, stop, ended) = live(&factory, &again);
+        Self { factory, status, said, stop, ended, again, known: BTreeMap::new(), told: Vec::new() }
+    }
+
+    /// Asks for a complete read each `every`.
+    pub(crate) fn ask_for_reads(&self, every: Duration) {
+        self.again.send_replace(ReadAgain::from([(RegistryName::new("spring"), every)]));
+    }
+
+    /// Complete reads so far.
+    pub(crate) fn reads(&self) -> usize {
+        self.told.iter().filter(|t| t.starts_with('=')).count()
     }
 
     /// Ends this life and begins the next.
@@ -71,7 +84,7 @@ impl Bench {
 
     /// The next life of a registry whose last one has ended.
     pub(crate) fn next_life(&mut self) {
-        (self.said, self.stop, self.ended) = live(&self.factory);
+        (self.said, self.stop, self.ended) = live(&self.factory, &self.again);
     }
 
     /// Takes in batches until `check` holds.
@@ -149,10 +162,11 @@ impl Bench {
 
 fn live(
     factory: &EurekaFactory,
+    again: &watch::Sender<ReadAgain>,
 ) -> (mpsc::Receiver<Delivery>, CancellationToken, JoinHandle<Result<(), RegistryError>>) {
     let (out, said) = mpsc::channel(CAPACITY);
     let stop = CancellationToken::new();
-    let changes = Changes::new(RegistryName::new("spring"), Generation(0), out);
+    let changes = Changes::new(RegistryName::new("spring"), Generation(0), out).heeding(again.subscribe());
     #[allow(clippy::disallowed_methods)] // the test owns it
     let ended = tokio::spawn(factory.registry().run(changes, stop.clone()));
     (said, stop, ended)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chandler::registry::eureka::Format;
 
-use crate::bench::{Bench, settings};
+use crate::bench::{Bench, INTERVAL, settings};
 use crate::fake::{Fake, Request, Say};
 use crate::support::free_address;
 
@@ -74,6 +74,17 @@ async fn a_server_that_does_not_answer_as_it_should_ends_the_life_with_words_and
         assert!(why.contains(words) && why.contains(&fake.address.to_string()), "{words}: {why}");
         assert!(bench.told.is_empty(), "{words}: {:?}", bench.told);
     }
+}
+
+#[tokio::test]
+async fn while_anything_is_held_everything_is_read_again_although_nothing_has_changed() {
+    let fake = good(&["a", "b"]).await;
+    let mut bench = Bench::start(settings(&[fake.url()]));
+    bench.holds(&["APP[a,b]"]).await;
+    let before = bench.reads();
+    bench.ask_for_reads(INTERVAL);
+    bench.until("three more reads", |b| b.reads() >= before + 3).await;
+    assert_eq!(bench.shown(), ["APP[a,b]"]);
 }
 
 #[tokio::test]

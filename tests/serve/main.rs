@@ -13,6 +13,7 @@ mod support;
 
 mod commands;
 mod life;
+mod merge;
 mod quickstart;
 mod reload;
 mod telemetry;

@@ -14,6 +14,9 @@ use crate::pipeline::guard::freeze::{Area, Frozen};
 use crate::pipeline::guard::{Guard, News, View};
 use crate::pipeline::reading::Reading;
 
+/// How often a registry is read again of which there was too much: nobody else tells what came meanwhile.
+const LET_IN_AFTER: Duration = Duration::from_secs(60);
+
 /// Something that is held, or no longer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guarded {
@@ -86,14 +89,18 @@ impl Engine {
         std::mem::take(&mut self.guarded)
     }
 
-    /// The registries of which something is held, and how often each should be read until that is decided.
+    /// The registries of which something is held (or had no room and may have some), and how often each should be read until
+    /// that is decided.
     #[must_use]
     pub fn read_again(&self) -> BTreeMap<RegistryName, Duration> {
         let every = |(name, guard): (&RegistryName, &Guard)| {
             let policy = self.readings.get(name)?.policy()?;
             Some((name.clone(), guard.read_again(policy)?))
         };
-        self.guards.iter().filter_map(every).collect()
+        let held: BTreeMap<_, _> = self.guards.iter().filter_map(every).collect();
+        let waiting = self.to_be_let_in().filter(|name| !held.contains_key(*name));
+        let waiting: Vec<_> = waiting.map(|name| (name.clone(), LET_IN_AFTER)).collect();
+        held.into_iter().chain(waiting).collect()
     }
 
     fn follow(

@@ -88,6 +88,7 @@ impl Engine {
             self.leaving.remove(&name);
             self.readings.remove(&name);
             self.guards.remove(&name);
+            self.outside.remove(&name);
             self.refused.retain(|(of, _), _| *of != name);
             let touched = self.catalog.remove(&name);
             self.touch(touched);

@@ -617,4 +617,6 @@ fn what_is_ignored_is_told_once_and_shown_always() {
     assert!(report[0].ignored.is_empty());
 }
 
+mod bounded;
 mod merging;
+mod succeed;

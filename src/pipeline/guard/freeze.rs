@@ -66,6 +66,12 @@ impl Frozen {
         self.0.iter().any(|area| area.holds(registry, service))
     }
 
+    /// Whether `registry`, or a service of it, is frozen.
+    #[must_use]
+    pub fn touches(&self, registry: &RegistryName) -> bool {
+        self.0.iter().any(|area| area.registry().is_none_or(|of| of == registry))
+    }
+
     /// What is frozen, in order.
     pub fn areas(&self) -> impl Iterator<Item = &Area> {
         self.0.iter()
