@@ -7,6 +7,8 @@ use prost::Message;
 
 /// Everything else is reached through imports.
 const ROOTS: [&str; 2] = ["envoy/service/discovery/v3/ads.proto", "istio/mcp/v1alpha1/mcp.proto"];
+/// Our own, for our own files.
+const STATE: &str = "chandler/state/v1/state.proto";
 /// Not imported by any root.
 const KINDS: [&str; 1] = ["istio/networking/v1alpha3/service_entry.proto"];
 
@@ -30,6 +32,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .disable_comments(["."])
         .include_file("protos.rs")
         .compile_fds(files)?;
+    // The state on disk is nobody's wire: it stands in no descriptor that is served.
+    tonic_prost_build::configure()
+        .bytes(".chandler.state.v1.Kept.body")
+        .bytes(".chandler.state.v1.Object.body")
+        .disable_comments(["."])
+        .include_file("state.rs")
+        .compile_fds(protox::compile([STATE], ["proto"])?)?;
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
         println!("cargo:rerun-if-changed={log}");
     }

@@ -9,6 +9,7 @@ mod registries;
 mod reload;
 mod run;
 mod settings;
+mod state;
 mod systemd;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use tokio::net::TcpListener;
 use crate::admin::Readiness;
 use crate::app::doors::Doors;
 use crate::app::registries::Registries;
+use crate::app::state::State;
 use crate::config::{Access, Config};
 use crate::delivery::{DeliveryMetrics, Listener};
 use crate::pipeline::metrics::PipelineMetrics;
@@ -33,6 +35,8 @@ use crate::runtime::shutdown::Shutdown;
 use crate::runtime::status::Status;
 use crate::security::tls;
 use crate::store::StoreReader;
+use crate::store::disk::clock::Now;
+use crate::store::disk::metrics::DiskMetrics;
 use crate::telemetry::Metrics;
 
 pub use doors::entrances_of;
@@ -136,6 +140,8 @@ pub struct App {
     started: Started,
     parts: Parts,
     pipeline: Pipeline,
+    /// Absent: nothing is saved.
+    state: Option<State>,
     delivery: Arc<DeliveryMetrics>,
     metrics: Arc<Metrics>,
     reload_failed: Gauge,
@@ -175,12 +181,30 @@ impl App {
         let (sockets, started) = open(&config, Doors::new(&config, &mut metrics)?).await?;
         let delivery = DeliveryMetrics::new(metrics.ours()).with_galley_names(metrics.foreign());
         let delivery = Arc::new(delivery);
-        let (parts, pipeline) = parts(&config, PipelineMetrics::new(metrics.ours()));
+        let (parts, mut pipeline) = parts(&config, PipelineMetrics::new(metrics.ours()));
+        let state = match config.state.kept() {
+            Some(kept) => {
+                let metrics = DiskMetrics::new(metrics.ours());
+                Some(State::open(kept, metrics, Now::read, &mut pipeline)?)
+            }
+            None => None,
+        };
         let reload_failed = Gauge::default();
         let help = "1 while the configuration on disk is not the one in force because it is wrong";
         metrics.ours().register("config_reload_failed", help, reload_failed.clone());
         let metrics = Arc::new(metrics);
-        Ok(Self { config, source, sockets, started, parts, pipeline, delivery, metrics, reload_failed })
+        Ok(Self {
+            config,
+            source,
+            sockets,
+            started,
+            parts,
+            pipeline,
+            state,
+            delivery,
+            metrics,
+            reload_failed,
+        })
     }
 
     /// Where everything listens.

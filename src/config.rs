@@ -22,6 +22,7 @@ mod select;
 pub mod server;
 mod services;
 mod startup;
+pub mod state;
 mod template;
 pub mod units;
 
@@ -43,6 +44,7 @@ pub use self::registries::zookeeper::{DubboBy, LayoutConfig, ZooKeeperConfig, Zo
 pub use self::registries::{RegistryConfig, RegistryKind};
 pub use self::reload::Plan;
 pub use self::server::Server;
+pub use self::state::State;
 use crate::model::limits::Limits;
 use crate::model::merging::Merging;
 use crate::yaml::fields::{Fields, Findings};
@@ -67,6 +69,8 @@ pub struct Config {
     pub guard: Limits,
     /// How changes are gathered.
     pub push: Push,
+    /// Where the last known good state is kept.
+    pub state: State,
 }
 
 /// Nobody writes more by hand, and a wrong path may name anything.
@@ -138,16 +142,16 @@ impl Config {
     pub fn doubts(&self) -> Vec<String> {
         let listeners = self.server.listeners.iter().map(|l| (l.address, &l.entrance));
         let all = listeners.chain([(self.admin.listen, &self.admin.entrance)]);
-        all.flat_map(|(address, entrance)| {
+        let doors = all.flat_map(|(address, entrance)| {
             entrance.doubts(address).into_iter().map(move |doubt| format!("{address}: {doubt}"))
-        })
-        .collect()
+        });
+        doors.chain(self.state.doubt()).collect()
     }
 
     /// The effective values, defaults included, in the form in which they can be written; secrets would be left out.
     #[must_use]
     pub fn shown(&self) -> Value {
-        json!({
+        let mut shown = json!({
             "server": self.server.shown(),
             "telemetry": self.telemetry.shown(),
             "admin": self.admin.shown(),
@@ -156,7 +160,11 @@ impl Config {
             "mesh": self.mesh.shown(),
             "guard": guard::shown(&self.guard),
             "push": self.push.shown(),
-        })
+        });
+        if let (Some(all), Some(state)) = (shown.as_object_mut(), self.state.shown()) {
+            all.insert("state".into(), state);
+        }
+        shown
     }
 
     /// `None` only after a fault.
@@ -174,7 +182,7 @@ impl Config {
     }
 
     fn decode(mut f: Fields<'_, '_>, base: &Path) -> Option<Self> {
-        f.later(&["rules", "state", "sinks"]);
+        f.later(&["rules", "sinks"]);
         let server = Server::decode(f.section("server"), base);
         let telemetry = Telemetry::decode(f.section("telemetry"));
         let admin = Admin::decode(f.section("admin"), base);
@@ -183,6 +191,7 @@ impl Config {
         let merge = merge::decode(&mut f);
         let mesh = Mesh::decode(f.section("mesh"));
         let push = Push::decode(f.section("push"));
+        let state = State::decode(&mut f, base);
         let sockets = server.sockets.iter().chain(&telemetry.socket).chain(&admin.socket);
         listen::check_distinct(sockets, f.findings());
         Some(Self {
@@ -194,6 +203,7 @@ impl Config {
             mesh,
             guard,
             push,
+            state,
         })
     }
 }

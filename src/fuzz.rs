@@ -17,7 +17,7 @@ use crate::pipeline::debounce::Cadence;
 use crate::pipeline::desired::Terms;
 use crate::pipeline::engine::{Engine, Settings};
 use crate::pipeline::intake::{Delivery, Generation};
-use crate::pipeline::reading::{RegistrySettings, Startup};
+use crate::pipeline::reading::{Identity, RegistrySettings, Startup};
 use crate::resource::collection::Collection;
 
 pub use crate::delivery::fuzz::conversation;
@@ -68,6 +68,7 @@ fn settings() -> Settings {
         startup: Startup::default(),
         scopes: vec![Scope::new("files")],
         feeds: vec![Collection::ServiceEntry, Collection::WorkloadEntry],
+        identity: Identity::default(),
     };
     Settings {
         registries: vec![registry],

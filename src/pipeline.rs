@@ -7,6 +7,7 @@ pub mod debounce;
 pub mod desired;
 pub mod engine;
 pub mod guard;
+pub mod image;
 pub mod intake;
 pub mod metrics;
 pub mod reading;
@@ -14,6 +15,7 @@ pub mod report;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -23,15 +25,19 @@ use crate::model::bounds::Bounds;
 use crate::model::catalog::Counts;
 use crate::model::service::RegistryName;
 use crate::model::time::Moment;
-use crate::pipeline::engine::{Crowding, Engine, Guarded, Settings};
+use crate::pipeline::engine::{Crowding, Engine, Guarded, Restored, Settings};
 use crate::pipeline::guard::News;
+use crate::pipeline::image::Image;
 use crate::pipeline::intake::{Changes, Delivery, Generation, ReadAgain};
 use crate::pipeline::metrics::PipelineMetrics;
 use crate::pipeline::report::{Query, Questions};
+use crate::store::disk::keeper::Outbox;
 use crate::store::{Store, StoreReader};
 
 /// Hosts that are converted before anybody else gets a turn: some milliseconds.
 const SLICE: usize = 512;
+/// The state on disk is written anew after this time even if nothing changed: its age says how long ago we were there.
+const REFRESH: Duration = Duration::from_secs(300);
 /// Questions that may wait; more askers wait themselves.
 const QUESTIONS: usize = 16;
 
@@ -47,8 +53,21 @@ pub struct Pipeline {
     settings: mpsc::Receiver<Settings>,
     read_again: watch::Sender<ReadAgain>,
     started: Instant,
+    /// The time at which it started: that of a process with which it goes on, or none.
+    start: Moment,
+    saving: Option<Saving>,
     /// When the oldest batch arrived that has not been published.
     waiting_since: Option<Instant>,
+}
+
+/// To whom what changes is handed, and when.
+#[derive(Debug)]
+struct Saving {
+    outbox: Outbox<image::News>,
+    /// Not before that …
+    from: Instant,
+    /// … and even without news by then.
+    until: Instant,
 }
 
 /// The other ends. Cheap to clone.
@@ -98,12 +117,28 @@ impl Pipeline {
             settings: settings_out,
             read_again: again_in,
             started: Instant::now(),
+            start: Moment::START,
+            saving: None,
             waiting_since: None,
         };
         let questions = Questions::new(question_in, ping_in);
         let handle =
             Handle { deliveries: delivery_in, settings: settings_in, read_again: again_out, questions };
         (pipeline, handle, reader)
+    }
+
+    /// Goes on with what an earlier process saved `age` ago, as far as that is no older than `max_age`; to be called before it
+    /// runs.
+    pub fn restore(&mut self, image: Image, age: Duration, max_age: Duration) -> Restored {
+        self.start = image.now;
+        self.engine.restore(image, age, max_age)
+    }
+
+    /// From now on hands what changes to `outbox`; to be called before [`Pipeline::restore`].
+    pub fn save_to(&mut self, outbox: Outbox<image::News>) {
+        self.engine.keep_news();
+        let now = Instant::now();
+        self.saving = Some(Saving { outbox, from: now, until: now + REFRESH });
     }
 
     /// Runs until `stop`.
@@ -116,7 +151,10 @@ impl Pipeline {
             let alarm = self.alarm();
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => {
+                    self.save_last();
+                    return Ok(());
+                }
                 Some(to) = self.pings.recv() => {
                     let _gone = to.send(()).is_err();
                     if !busy {
@@ -157,7 +195,45 @@ impl Pipeline {
         } else if !busy && self.engine.desired().is_empty() {
             self.waiting_since = None; // what came changed nothing
         }
+        if !busy {
+            self.save();
+        }
         busy
+    }
+
+    /// Hands over what has changed, when it is time for that.
+    fn save(&mut self) {
+        let now = self.now();
+        let Some(saving) = &mut self.saving else { return };
+        let instant = Instant::now();
+        let due = instant >= saving.from && self.engine.has_news() || instant >= saving.until;
+        if !due || !saving.outbox.is_idle() {
+            return;
+        }
+        saving.from = instant + saving.outbox.pause();
+        saving.until = instant + REFRESH.max(saving.outbox.pause());
+        if !saving.outbox.send(self.engine.take_news(now)) {
+            tracing::error!(
+                "nothing is saved any more: the thread that saves has ended (a bug, please report it)"
+            );
+            self.saving = None;
+        }
+    }
+
+    /// Hands over what nobody has seen yet, and lets go of the outbox: what is saved last says when we ended.
+    fn save_last(&mut self) {
+        let now = self.now();
+        if let Some(saving) = self.saving.take() {
+            saving.outbox.send(self.engine.take_news(now));
+        }
+    }
+
+    /// When to look after [`Pipeline::save`]; absent: nobody saves.
+    fn save_at(&self) -> Option<Instant> {
+        let saving = self.saving.as_ref()?;
+        let at = if self.engine.has_news() { saving.from } else { saving.until };
+        // Nobody says when a slow disk is done.
+        Some(if saving.outbox.is_idle() { at } else { at.max(Instant::now() + Duration::from_secs(1)) })
     }
 
     /// Takes in one thing that waits. Settings come first: what follows from them may be among the deliveries.
@@ -207,7 +283,9 @@ impl Pipeline {
                 continue;
             };
             let wait = reading.startup().wait;
-            if reading.startup().optional {
+            if reading.is_restored() {
+                tracing::warn!(%registry, ?wait, "not read in time: what was saved of it is served until it is");
+            } else if reading.startup().optional {
                 tracing::warn!(%registry, ?wait, "not read in time and optional: the mesh is served without it until it is");
             } else {
                 tracing::warn!(
@@ -285,21 +363,21 @@ impl Pipeline {
     }
 
     fn now(&self) -> Moment {
-        Moment::after_start(self.started.elapsed())
+        self.start.plus(self.started.elapsed())
     }
 
     /// When there is something to do although nobody says anything.
     fn alarm(&self) -> Instant {
         /// Without a deadline any far moment will do.
-        const FAR: std::time::Duration = std::time::Duration::from_secs(3600);
-        self.engine.deadline().map_or_else(|| Instant::now() + FAR, |at| self.started + at.since_start())
+        const FAR: Duration = Duration::from_secs(3600);
+        let deadline = self.engine.deadline().map(|at| self.started + at.since(self.start));
+        let first = deadline.into_iter().chain(self.save_at()).min();
+        first.unwrap_or_else(|| Instant::now() + FAR)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::convert::mapping::Mapping;
     use crate::convert::naming::Template;
@@ -308,7 +386,7 @@ mod tests {
     use crate::model::service::{ItemKind, Protocol, Scope, ServiceKey};
     use crate::pipeline::debounce::Cadence;
     use crate::pipeline::desired::Terms;
-    use crate::pipeline::reading::{RegistrySettings, Startup};
+    use crate::pipeline::reading::{Identity, RegistrySettings, Startup};
     use crate::pipeline::report::Wanted;
     use crate::resource::collection::Collection;
 
@@ -324,6 +402,7 @@ mod tests {
             startup: Startup::default(),
             scopes: vec![Scope::new("all")],
             feeds: vec![Collection::ServiceEntry],
+            identity: Identity::default(),
         };
         let terms = Terms { oldest: Release::new(1, 9) };
         let (virtual_ranges, pins, merging) = Default::default();

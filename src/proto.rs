@@ -11,6 +11,12 @@
 
 include!(concat!(env!("OUT_DIR"), "/protos.rs"));
 
+/// The state on disk. No control plane ever sees it.
+pub mod state {
+    include!(concat!(env!("OUT_DIR"), "/state.rs"));
+    pub use self::chandler::state::v1::*;
+}
+
 pub use self::envoy::config::core::v3 as core;
 pub use self::envoy::service::discovery::v3 as discovery;
 pub use self::google::protobuf::Any;

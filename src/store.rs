@@ -1,4 +1,7 @@
 //! Snapshots from one writer to many readers. A slow reader skips what was replaced in the meantime; nobody queues.
+//! [`disk`] keeps what they follow from.
+
+pub mod disk;
 
 use std::sync::Arc;
 

@@ -226,7 +226,6 @@ fn an_unknown_key_is_answered_with_the_nearest_known_one() {
 #[test]
 fn what_comes_later_is_called_so() {
     for (text, key) in [
-        ("§state: {dir: x}\n", "state"),
         ("§rules: []\n", "rules"),
         ("registries:\n- name: a\n  §nacos: {address: x}\n", "nacos"),
         ("registries:\n- name: a\n  files: {path: x}\n  §outputs: []\n", "outputs"),
@@ -396,7 +395,8 @@ fn tls_needs_a_certificate_and_its_key() {
 
 #[test]
 fn what_is_hardly_meant_is_named() {
-    let doubts = |server: &str| good(&format!("server: {{listeners: [{server}]}}\n{MINIMAL}")).doubts();
+    let doubts =
+        |server: &str| good(&format!("server: {{listeners: [{server}]}}\nstate: off\n{MINIMAL}")).doubts();
     let tls = "tls: {certFile: a, keyFile: b, clientCaFile: c}";
     for (server, words) in [
         (
@@ -419,7 +419,29 @@ fn what_is_hardly_meant_is_named() {
     let meant = format!(
         "{{address: '0.0.0.0:1', {tls}, access: [{{from: {{tokenFile: x}}, collections: []}}, {{from: {{any: peer}}, collections: ['*']}}]}}"
     );
-    assert!(doubts(&meant).is_empty() && good(MINIMAL).doubts().is_empty());
+    assert!(doubts(&meant).is_empty());
+    let all = good(MINIMAL).doubts();
+    assert!(all.len() == 1 && all[0].starts_with("nothing is saved (`state`)"), "{all:?}");
+}
+
+#[test]
+fn the_state_is_kept_where_it_is_said_or_nowhere() {
+    use chandler::config::State;
+    use chandler::config::state::Kept;
+    let state = |text: &str| good(&format!("{text}\n{MINIMAL}")).state;
+    let kept =
+        |dir: &str, max_age| State::Kept(Kept { dir: dir.into(), max_age: Duration::from_secs(max_age) });
+    assert_eq!(state(""), State::Unsaid);
+    assert_eq!(state("state:"), State::Unsaid);
+    assert_eq!(state("state: off"), State::Off);
+    assert_eq!(state("state: {dir: x}"), kept("/etc/chandler/x", 86_400));
+    assert_eq!(state("state: {dir: /x, maxAge: 1h}"), kept("/x", 3_600));
+    assert_eq!(Config::quickstart().unwrap().state, State::Off);
+    refused("state: §{maxAge: 1h}\n", &["`dir` is missing"]);
+    refused("state: {dir: §''}\n", &["must not be empty"]);
+    refused("state: {dir: x, maxAge: §0s}\n", &["longer than nothing"]);
+    refused("state: {dir: x, §maxage: 1h}\n", &["did you mean `maxAge`?"]);
+    refused("state: §on\n", &["expected a map"]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use chandler::pipeline::debounce::Cadence;
 use chandler::pipeline::desired::Terms;
 use chandler::pipeline::engine::Settings;
 use chandler::pipeline::intake::Generation;
-use chandler::pipeline::reading::{RegistrySettings, Startup};
+use chandler::pipeline::reading::{Identity, RegistrySettings, Startup};
 use chandler::resource::collection::Collection;
 
 /// The only registry of a bench.
@@ -41,6 +41,7 @@ pub fn settings() -> Settings {
         startup: Startup::default(),
         scopes: vec![Scope::new("all")],
         feeds: vec![Collection::ServiceEntry],
+        identity: Identity::default(),
     };
     Settings {
         registries: vec![registry],

@@ -68,6 +68,9 @@ pub(super) async fn syncz(State(state): State<AdminState>) -> Answer {
         let unread = r.doubt.clone().unwrap_or_else(|| r.unread_scopes.join(", "));
         // Writing to a string cannot fail.
         let _ok = match (r.complete, unread.is_empty()) {
+            (false, _) if let Some(age) = r.restored_seconds => {
+                writeln!(lines, "{}: restored, {age} s old, until it is read: {unread}", r.name)
+            }
             (false, _) if r.given_up => writeln!(lines, "{}: given up until it is read: {unread}", r.name),
             (true, _) => writeln!(lines, "{}: read", r.name),
             (false, true) => writeln!(lines, "{}: not read yet", r.name),
@@ -77,6 +80,6 @@ pub(super) async fn syncz(State(state): State<AdminState>) -> Answer {
     if lines.is_empty() {
         lines.push_str("no registries\n");
     }
-    let all = registries.iter().all(|r| r.complete || r.given_up);
+    let all = registries.iter().all(|r| r.complete || r.given_up || r.restored_seconds.is_some());
     (if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, lines)
 }

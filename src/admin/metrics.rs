@@ -106,6 +106,16 @@ fn contents(reports: &[RegistryReport], now: &mut Registry) {
         ("registry_frozen", "Whether a person froze the registry or services of it", |r| r.frozen.into()),
         ("rejected_resources", "Items and resources that were refused", |r| r.refused),
     ];
+    let restored = Family::<OfRegistry, Gauge>::default();
+    for report in reports {
+        if let Some(age) = report.restored_seconds {
+            let label = OfRegistry { registry: report.name.clone() };
+            restored.get_or_create(&label).set(i64::try_from(age).unwrap_or(i64::MAX));
+        }
+    }
+    let help =
+        "How old what is served of the registry is while that comes from disk; absent: it has been read";
+    now.register("registry_restored_age_seconds", help, restored);
     for (name, help, value) in COLUMNS {
         let family = Family::<OfRegistry, Gauge>::default();
         for report in reports {

@@ -18,8 +18,11 @@ pub struct RegistryRow {
     pub name: String,
     /// Whether its adapter runs without complaint.
     pub up: bool,
-    /// Whether it has been read completely, or restored.
+    /// Whether it has been read completely.
     pub complete: bool,
+    /// How old what is served of it is, in seconds, where that was restored from disk and not all of it has been read since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_seconds: Option<u64>,
     /// Scopes of which no complete read has arrived yet.
     #[serde(default)]
     pub unread_scopes: Vec<String>,
@@ -65,6 +68,7 @@ impl RegistryRow {
             name: report.name,
             up: status.up,
             complete: report.complete,
+            restored_seconds: report.restored_seconds,
             unread_scopes: report.unread_scopes,
             given_up: report.given_up,
             services: report.services,

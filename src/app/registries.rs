@@ -112,12 +112,14 @@ impl Registries {
                 task: None,
             }
         });
+        let scopes = running.factory.scopes();
         RegistrySettings {
+            identity: config.identity(&scopes),
             name: config.name.clone(),
             generation: running.generation,
             policy: Arc::new(config.policy.clone()),
             startup: config.startup,
-            scopes: running.factory.scopes(),
+            scopes,
             feeds: running.factory.feeds().to_vec(),
         }
     }

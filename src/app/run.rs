@@ -46,8 +46,18 @@ impl App {
         let terminate = signal(SignalKind::terminate())?;
         let mut signals = Signals { terminate, interrupt: signal(SignalKind::interrupt())? };
         let mut reload = Reload::new(self.source.file()).await?;
-        let Self { config, source, sockets, mut parts, pipeline, delivery, metrics, reload_failed, .. } =
-            self;
+        let Self {
+            config,
+            source,
+            sockets,
+            mut parts,
+            pipeline,
+            state,
+            delivery,
+            metrics,
+            reload_failed,
+            ..
+        } = self;
         let shown: Shown = Arc::new(Mutex::new(config.shown()));
         open_files::raise(config.server.limits.streams);
         let mut tasks = Critical::default();
@@ -94,7 +104,12 @@ impl App {
             files.ended().await;
         };
         let in_time = tokio::time::timeout(LAST_WORDS, rest).await.is_ok();
-        match tasks.all_ended(LAST_WORDS).await {
+        let left = tasks.all_ended(LAST_WORDS).await;
+        if let Some(state) = state {
+            // What the pipeline knew last. A disk that hangs costs what was written before nothing.
+            let _late = tokio::time::timeout(LAST_WORDS, state.close()).await.is_err();
+        }
+        match left {
             0 if in_time => verdict(ended),
             _ => verdict(ended).and(Err(stuck())),
         }

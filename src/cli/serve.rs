@@ -80,11 +80,13 @@ fn ready_block(started: &Started, registries: &[RegistryReport], through_cargo: 
     let mut out = format!("chandler {VERSION} ({REVISION}) serves\n");
     let width = registries.iter().map(|r| r.name.chars().count()).max().unwrap_or(0).max(9);
     for r in registries {
-        let what = if r.complete {
+        let what = if r.complete || r.restored_seconds.is_some() {
             let counts = [(r.services, "service"), (r.endpoints, "endpoint"), (r.objects, "object")];
             // Only files hold whole objects.
             let shown = counts.iter().filter(|(n, what)| *n > 0 || *what != "object");
-            shown.map(|(n, what)| number(*n, what)).collect::<Vec<_>>().join(", ")
+            let shown = shown.map(|(n, what)| number(*n, what)).collect::<Vec<_>>().join(", ");
+            let age = r.restored_seconds.map(|age| format!(", as saved {age} s ago: not read yet"));
+            shown + &age.unwrap_or_default()
         } else {
             "not read yet: see `chandler status`".into()
         };

@@ -142,6 +142,9 @@ fn registry_table(registries: &[RegistryRow], now: SystemTime, colours: bool) ->
     for r in registries {
         let unread = r.unread_scopes.join(",");
         let complete = match (r.complete, unread.is_empty()) {
+            (false, _) if let Some(age) = r.restored_seconds => {
+                Cell::toned(format!("saved {} ago", span(Duration::from_secs(age))), Tone::Doubtful)
+            }
             (false, _) if r.given_up => Cell::toned("given up", Tone::Doubtful),
             (true, _) => Cell::toned("yes", Tone::Good),
             (false, true) => Cell::toned("no", Tone::Doubtful),

@@ -15,6 +15,7 @@ pub mod zookeeper;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use xxhash_rust::xxh3::xxh3_64;
 
 #[cfg(feature = "consul")]
 use self::consul::ConsulConfig;
@@ -30,8 +31,8 @@ use crate::convert::mapping::Mapping;
 use crate::convert::policy::Policy;
 use crate::convert::self_service::Say;
 use crate::model::limits::Limits;
-use crate::model::service::RegistryName;
-use crate::pipeline::reading::Startup;
+use crate::model::service::{RegistryName, Scope};
+use crate::pipeline::reading::{Identity, Startup};
 use crate::yaml::fields::Fields;
 use crate::yaml::words::{alternatives, nearest, shown as shown_text};
 use crate::yaml::{Fault, Node};
@@ -229,6 +230,23 @@ fn means_a_kind(node: &Node) -> bool {
 }
 
 impl RegistryConfig {
+    /// What to know it by after a restart, given the scopes that it has: hashes of what is shown of it, so without secrets.
+    #[must_use]
+    pub fn identity(&self, scopes: &[Scope]) -> Identity {
+        let scopes: Vec<&str> = scopes.iter().map(Scope::as_str).collect();
+        let (key, settings) = self.kind.shown();
+        let hash = |value: Value| xxh3_64(value.to_string().as_bytes());
+        let policy = &self.policy;
+        Identity {
+            reads: hash(json!([key, settings, scopes])),
+            policy: hash(json!([
+                select::shown(&policy.select),
+                map::shown(&policy.map),
+                services::shown(&policy.exceptions)
+            ])),
+        }
+    }
+
     pub(super) fn shown(&self) -> Value {
         let (key, settings) = self.kind.shown();
         json!({

@@ -52,6 +52,8 @@ pub enum Setting {
     Guard,
     /// `push`.
     Push,
+    /// `state.maxAge`: at the next start.
+    State,
 }
 
 impl Plan {
@@ -101,6 +103,7 @@ impl fmt::Display for Setting {
             Self::Mesh => "mesh",
             Self::Guard => "guard",
             Self::Push => "push",
+            Self::State => "state",
         })
     }
 }
@@ -155,6 +158,7 @@ impl Config {
             (Setting::Mesh, self.mesh != new.mesh),
             (Setting::Guard, self.guard != new.guard),
             (Setting::Push, self.push != new.push),
+            (Setting::State, self.state != new.state),
         ]
         .into_iter()
         .filter_map(|(setting, differs)| differs.then_some(setting))
@@ -163,6 +167,15 @@ impl Config {
 
     fn unchangeable(&self, new: &Self) -> Vec<String> {
         let listeners = |config: &Self| config.server.listeners.iter().map(|l| l.address).collect();
+        let dir =
+            |config: &Self| config.state.kept().map_or("nowhere".into(), |k| k.dir.display().to_string());
+        let (old_dir, new_dir) = (dir(self), dir(new));
+        let state = (old_dir != new_dir).then(|| {
+            format!(
+                "`state.dir` cannot change while chandler runs (from {old_dir} to {new_dir}): restart chandler to keep its state \
+                 there"
+            )
+        });
         [
             ("server.listeners", listeners(self), listeners(new)),
             ("telemetry", vec![self.telemetry.listen], vec![new.telemetry.listen]),
@@ -174,6 +187,7 @@ impl Config {
             let (from, to) = (joined(&from), joined(&to));
             format!("`{name}` cannot change while chandler runs (from {from} to {to}): restart chandler to listen there")
         })
+        .chain(state)
         .collect()
     }
 }

@@ -45,7 +45,43 @@ struct Remembered {
     until: Option<Moment>,
 }
 
+/// All that a [`Memory`] holds, for the state on disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recollection {
+    /// Port, its name among the instances' ports, and from when on it may go.
+    pub ports: Vec<(u16, Option<Arc<str>>, Option<Moment>)>,
+    /// Addresses, and until when those stay that nobody has any more.
+    pub addresses: Vec<(IpAddr, Option<Moment>)>,
+    /// The service is inside of the mesh for good.
+    pub internal: bool,
+    /// It has, or had, endpoints of its own.
+    pub had_endpoints: bool,
+    /// From whose instances the ports follow, where several registries share the host.
+    pub source: Option<RegistryName>,
+}
+
 impl Memory {
+    /// What it holds, in order.
+    #[must_use]
+    pub fn recollection(&self) -> Recollection {
+        Recollection {
+            ports: self.ports.iter().map(|(n, p)| (*n, p.group.clone(), p.until)).collect(),
+            addresses: self.addresses.iter().map(|(ip, until)| (*ip, *until)).collect(),
+            internal: self.internal,
+            had_endpoints: self.had_endpoints,
+            source: self.source.clone(),
+        }
+    }
+
+    /// A memory that holds that.
+    #[must_use]
+    pub fn recalled(all: Recollection) -> Self {
+        let Recollection { ports, addresses, internal, had_endpoints, source } = all;
+        let ports = ports.into_iter().map(|(n, group, until)| (n, Remembered { group, until })).collect();
+        let addresses = addresses.into_iter().collect();
+        Self { ports, addresses, internal, had_endpoints, source }
+    }
+
     /// The ports of a service whose instances have `found`: remembers them, and keeps those for `ttl` that just went.
     pub fn ports(&mut self, found: &Found, choice: Choice, now: Moment, ttl: Duration) -> Vec<Derived> {
         for (number, port) in &mut self.ports {

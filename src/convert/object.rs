@@ -1,9 +1,11 @@
 //! An object that a user wrote, sealed as it is.
 
+use bytes::Bytes;
 use prost::Message;
 
 use crate::convert::service_entry::topology;
 use crate::convert::validate::legacy;
+use crate::model::labels::Labels;
 use crate::model::object::Object;
 use crate::proto::networking::{ServiceEntry, WorkloadEntry};
 use crate::resource::collection::Collection;
@@ -16,30 +18,30 @@ pub fn encode(object: &Object) -> Encoded {
         collection: object.collection,
         name: ResourceName::new(&object.namespace, &object.name),
     };
-    let (hash, fitness) = match object.collection {
-        Collection::ServiceEntry => match ServiceEntry::decode(&*object.body) {
-            Ok(entry) => {
-                (topology(&entry, &object.labels, &object.annotations), legacy::service_entry(&entry))
-            }
+    seal(id, object.labels.clone(), object.annotations.clone(), object.body.clone())
+}
+
+/// Seals a resource whose body is canonical already: what follows from its content is read off it.
+#[must_use]
+pub fn seal(id: ResourceId, labels: Labels, annotations: Labels, body: Bytes) -> Encoded {
+    let (hash, fitness) = match id.collection {
+        Collection::ServiceEntry => match ServiceEntry::decode(&*body) {
+            Ok(entry) => (topology(&entry, &labels, &annotations), legacy::service_entry(&entry)),
             Err(_) => Default::default(),
         },
         Collection::WorkloadEntry => {
-            let entry = WorkloadEntry::decode(&*object.body).unwrap_or_default();
+            let entry = WorkloadEntry::decode(&*body).unwrap_or_default();
             (TopologyHash::default(), legacy::workload_entry(&entry))
         }
         _ => Default::default(),
     };
-    let (labels, annotations) = (object.labels.clone(), object.annotations.clone());
-    Encoded::new(id, labels, annotations, object.body.clone(), hash).fit(fitness)
+    Encoded::new(id, labels, annotations, body, hash).fit(fitness)
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::convert::spec::encode_spec;
-    use crate::model::labels::Labels;
     use crate::model::service::{ItemKind, Scope, ServiceKey};
 
     fn object(collection: Collection, spec: serde_json::Value) -> Object {

@@ -170,9 +170,33 @@ pub struct Catalog {
     holdings: BTreeMap<RegistryName, Holdings>,
     hosts: BTreeMap<Host, BTreeSet<Claim>>,
     objects: BTreeMap<ResourceId, BTreeSet<Claim>>,
+    /// Items that came, changed or went since the last [`Catalog::take_noted`]; absent: nobody wants to know.
+    noted: Option<BTreeSet<(RegistryName, ServiceKey)>>,
 }
 
 impl Catalog {
+    /// From now on items that come, change or go are noted for [`Catalog::take_noted`].
+    pub fn note_changes(&mut self) {
+        self.noted.get_or_insert_default();
+    }
+
+    /// Items that came, changed or went since the last call.
+    pub fn take_noted(&mut self) -> BTreeSet<(RegistryName, ServiceKey)> {
+        self.noted.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Whether [`Catalog::take_noted`] has anything.
+    #[must_use]
+    pub fn has_noted(&self) -> bool {
+        self.noted.as_ref().is_some_and(|noted| !noted.is_empty())
+    }
+
+    fn note(&mut self, rank: usize, key: &ServiceKey) {
+        if let (Some(noted), Some(registry)) = (&mut self.noted, self.order.get(rank)) {
+            noted.insert((registry.clone(), key.clone()));
+        }
+    }
+
     /// Sets the order of precedence. Registries that are missing from `order` keep what they hold, behind the others.
     pub fn set_order(&mut self, order: &[RegistryName]) -> Touched {
         let mut next = order.to_vec();
@@ -341,6 +365,7 @@ impl Catalog {
         if holdings.items.get(&key) == Some(&known) {
             return;
         }
+        self.note(rank, &key);
         if let Some(old) = holdings.remove(&key) {
             self.unclaim(rank, &old, touched);
         }
@@ -358,6 +383,7 @@ impl Catalog {
 
     fn drop_item(&mut self, holdings: &mut Holdings, rank: usize, key: &ServiceKey, touched: &mut Touched) {
         if let Some(old) = holdings.remove(key) {
+            self.note(rank, key);
             self.unclaim(rank, &old, touched);
         }
     }

@@ -99,6 +99,13 @@ impl Weight {
         Some(Self(if weight > 0.0 { thousandths.max(1) } else { 0 }))
     }
 
+    /// A weight from its [`Weight::thousandths`]; capped as every weight is.
+    #[must_use]
+    pub const fn of_thousandths(thousandths: u32) -> Self {
+        const MOST: u32 = 1_000_000_000;
+        Self(if thousandths < MOST { thousandths } else { MOST })
+    }
+
     /// In thousandths: 0 to 10^9.
     #[must_use]
     pub const fn thousandths(self) -> u32 {

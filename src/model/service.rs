@@ -264,6 +264,20 @@ impl LeftOut {
         }
     }
 
+    /// What [`LeftOut::by_reason`] gave, read back: put in order and bounded again, whoever wrote it down.
+    #[must_use]
+    pub fn read_back(reasons: impl IntoIterator<Item = LeftOutFor>) -> Self {
+        let mut reasons: Vec<LeftOutFor> = reasons.into_iter().take(Self::REASONS + 1).collect();
+        reasons.sort_by(|a, b| a.reason.cmp(&b.reason));
+        reasons.dedup_by(|a, b| a.reason == b.reason);
+        for found in &mut reasons {
+            found.first.sort();
+            found.first.truncate(Self::NAMED);
+            found.count = found.count.max(found.first.len());
+        }
+        Self(reasons)
+    }
+
     /// Everything that was left out, by reason.
     #[must_use]
     pub fn by_reason(&self) -> &[LeftOutFor] {

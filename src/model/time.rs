@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-/// Time since the pipeline started. Never leaves the process and never enters a resource.
+/// Time since the pipeline started, less the times in which it did not run: a process that goes on with what another one
+/// saved goes on with its time, so that deadlines keep what remains of them. Never enters a resource, and no other clock
+/// can be told from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct Moment(Duration);
 

@@ -19,7 +19,7 @@ use crate::pipeline::report::{HostReport, Query, RegistryReport, ServiceReport, 
 /// Answers `query`; an asker who has left gets nothing, but what a person wants done is done.
 pub fn answer(engine: &mut Engine, query: Query, now: Moment) {
     match query {
-        Query::Registries(to) => drop(to.send(registries(engine))),
+        Query::Registries(to) => drop(to.send(registries(engine, now))),
         Query::Services(wanted, to) => drop(to.send(services(engine, &wanted))),
         Query::Hosts(named, to) => drop(to.send(hosts::hosts(engine, named.as_deref()))),
         Query::Held(to) => drop(to.send(held::held(engine, now))),
@@ -34,8 +34,8 @@ pub fn answer(engine: &mut Engine, query: Query, now: Moment) {
 
 /// All registries, in the order of the configuration.
 #[must_use]
-pub fn registries(engine: &Engine) -> Vec<RegistryReport> {
-    engine.readings().map(|(name, reading)| registry(engine, name, reading)).collect()
+pub fn registries(engine: &Engine, now: Moment) -> Vec<RegistryReport> {
+    engine.readings().map(|(name, reading)| registry(engine, name, reading, now)).collect()
 }
 
 /// How many items and hosts of `name` are refused.
@@ -44,11 +44,12 @@ fn rejected(engine: &Engine, name: &RegistryName) -> usize {
     items + engine.desired().refused().iter().filter(|(of, _)| of == name).count()
 }
 
-fn registry(engine: &Engine, name: &RegistryName, reading: &Reading) -> RegistryReport {
+fn registry(engine: &Engine, name: &RegistryName, reading: &Reading, now: Moment) -> RegistryReport {
     let counts = engine.catalog().counts(name);
     RegistryReport {
         name: name.to_string(),
-        complete: reading.is_current(),
+        complete: reading.is_current() && !reading.is_restored(),
+        restored_seconds: engine.restored_age(name, now).map(|age| age.as_secs()),
         unread_scopes: reading.unread().map(|s| s.as_str().to_string()).collect(),
         doubt: reading.doubt().map(str::to_string),
         removed: engine.leaving(name).map(|waits| {

@@ -1,6 +1,7 @@
 //! What should be served for every host and every object, against what is: touched ones are converted, and what comes
 //! out different waits for its lane. What is refused keeps its last good resource.
 
+mod image;
 mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};

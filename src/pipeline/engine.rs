@@ -3,6 +3,7 @@
 mod admit;
 mod bounded;
 mod guarded;
+mod keep;
 mod registries;
 mod succeed;
 
@@ -14,6 +15,8 @@ pub use self::admit::{Ignored, Refusal};
 pub use self::bounded::Crowding;
 use self::bounded::Outside;
 pub use self::guarded::Guarded;
+pub use self::keep::Restored;
+use self::keep::{Age, Unsaved};
 use crate::convert::vip::VirtualAddresses;
 use crate::model::catalog::{Catalog, Known, Step, Touched};
 use crate::model::change::Change;
@@ -76,6 +79,11 @@ pub struct Engine {
     read: Vec<RegistryName>,
     /// Registries that have not been read in time, since people were last told.
     overdue: Vec<RegistryName>,
+    unsaved: Unsaved,
+    /// How old what was restored is, registry by registry.
+    restored: BTreeMap<RegistryName, Age>,
+    /// Hosts whose addresses were restored and that nobody claims so far.
+    unclaimed: BTreeSet<Host>,
 }
 
 impl Engine {
@@ -102,6 +110,9 @@ impl Engine {
             complaints: Vec::new(),
             read: Vec::new(),
             overdue: Vec::new(),
+            unsaved: Unsaved::default(),
+            restored: BTreeMap::new(),
+            unclaimed: BTreeSet::new(),
             settings,
         };
         engine.set_registries(Moment::START);
@@ -130,12 +141,18 @@ impl Engine {
     /// Takes in what a registry says.
     pub fn deliver(&mut self, delivery: Delivery, now: Moment) {
         let Some(reading) = self.readings.get_mut(&delivery.registry) else { return };
-        let registry = delivery.registry;
+        let (registry, restored) = (delivery.registry, reading.is_restored());
         match reading.deliver(delivery.generation, delivery.batch) {
             Outcome::Waits => {}
             Outcome::Read(items) => self.succeed(&registry, items, now),
-            Outcome::Changed(changes) => self.change(&registry, changes, now),
+            Outcome::Changed(changes) => {
+                self.change(&registry, changes, now);
+                if restored && self.readings.get(&registry).is_some_and(|r| !r.is_restored()) {
+                    self.read.push(registry);
+                }
+            }
         }
+        self.release_unclaimed();
     }
 
     /// Looks at up to `budget` touched objects and hosts. Whether any are left.
@@ -148,6 +165,7 @@ impl Engine {
             let lane = if let Some(id) = self.touched.objects.pop_first() {
                 self.look_at_object(&id)
             } else if let Some(host) = self.touched.hosts.pop_first() {
+                self.note_host(&host);
                 self.look_at_host(&host, now)
             } else {
                 return false;
@@ -283,14 +301,14 @@ impl Engine {
             Change::Remove(key, _) => {
                 self.forget_outside(registry, &key);
                 self.refused.remove(&(registry.clone(), key.clone()));
+                self.note_items(registry, [key.clone()]);
                 Some(Step::Drop(key))
             }
             Change::Reset { scope, items, .. } => {
                 let taken = self.within_bounds(registry, Some(&scope), items);
                 let (items, mut kept) = self.sort_out(registry, taken.items, Before::Same);
                 kept.extend(taken.kept);
-                self.refused
-                    .retain(|(of, key), _| of != registry || key.scope != scope || kept.contains(key));
+                self.retain_refused(registry, |key| key.scope != scope || kept.contains(key));
                 Some(Step::Reset { scope: Some(scope), items, kept })
             }
         }

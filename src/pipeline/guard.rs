@@ -17,14 +17,16 @@
 //! | `growth` | what came lately, against which what goes is counted |
 //! | `empty` | services that are empty |
 //! | `freeze` | what a person has frozen |
+//! | `image` | what of all that is saved |
 
 mod empty;
 pub mod freeze;
 mod growth;
 mod held;
+mod image;
 mod loss;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,6 +88,8 @@ pub struct Guard {
     growth: Growth,
     /// News by item, the number of endpoints (or objects) with each.
     news: BTreeMap<(News, Arc<str>), usize>,
+    /// Items of which something else is known than at the last [`Guard::take_noted`].
+    noted: BTreeSet<ServiceKey>,
 }
 
 impl Guard {
@@ -146,6 +150,7 @@ impl Guard {
             }
             self.wake_for(view, &item);
             if !going.is_empty() {
+                self.noted.insert(key.clone());
                 changes.extend(self.without(view, &key, &item, &going));
             }
             if !item.parts.is_empty() {
@@ -363,6 +368,9 @@ impl Guard {
 
     /// Notes that of the item `key` just `item` is held; of what was, `went` parts are gone by now and the rest is back.
     fn hold(&mut self, view: &View<'_>, key: &ServiceKey, item: HeldItem, went: usize) {
+        if !item.parts.is_empty() || self.held.contains_key(key) {
+            self.noted.insert(key.clone());
+        }
         if let Some(before) = self.held.remove(key) {
             self.held_endpoints -= before.endpoints();
             let stay = before.parts.keys().filter(|slot| item.parts.contains_key(*slot)).count();
@@ -392,6 +400,7 @@ impl Guard {
     /// What becomes of a service that its registry does not name any more and of which nothing is held; `None`: it goes.
     fn bury(&mut self, view: &View<'_>, served: &Known) -> Option<Arc<Service>> {
         self.growth.forget(served.key());
+        self.noted.insert(served.key().clone());
         let Known::Service(service, admitted) = served else { return None };
         let ttl = view.policy.limits(&service.name).empty_service_ttl;
         let had = !service.endpoints.is_empty();

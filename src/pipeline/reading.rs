@@ -29,6 +29,18 @@ pub struct RegistrySettings {
     pub scopes: Vec<Scope>,
     /// The collections to which it contributes.
     pub feeds: Vec<Collection>,
+    /// What to know it by after a restart.
+    pub identity: Identity,
+}
+
+/// Hashes of a registry's settings, to tell after a restart whether they are what they were. Without secrets, which must
+/// not be on disk even as a hash: another token is no other registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Identity {
+    /// Of what decides what is read, its scopes included.
+    pub reads: u64,
+    /// Of what decides how that appears.
+    pub policy: u64,
 }
 
 /// How long the mesh waits for a registry that has never been read (`startup` in the configuration).
@@ -62,6 +74,10 @@ pub enum Novelty {
 #[derive(Debug)]
 pub struct Reading {
     active: Option<(Generation, Arc<Policy>)>,
+    /// Of what is active: under which settings it was read.
+    identity: Identity,
+    /// What is active was restored, and these scopes have not been read since; empty: it was not, or they have.
+    restored: BTreeSet<Scope>,
     next: Option<Staging>,
     feeds: Vec<Collection>,
     startup: Startup,
@@ -78,6 +94,7 @@ pub struct Reading {
 struct Staging {
     generation: Generation,
     policy: Arc<Policy>,
+    identity: Identity,
     unread: BTreeSet<Scope>,
     items: BTreeMap<ServiceKey, Item>,
     /// Of all of them.
@@ -101,6 +118,8 @@ impl Reading {
     pub fn new(settings: &RegistrySettings, now: Moment) -> Self {
         Self {
             active: None,
+            identity: Identity::default(),
+            restored: BTreeSet::new(),
             next: Some(Staging::new(settings)),
             feeds: settings.feeds.clone(),
             startup: settings.startup,
@@ -119,12 +138,14 @@ impl Reading {
             && same(next.generation)
         {
             next.policy = Arc::clone(&settings.policy);
+            next.identity = settings.identity;
             return Novelty::Nothing;
         }
         match &mut self.active {
             Some((generation, policy)) if same(*generation) => {
                 // A registry that was changed and changed back is read no more under what it was in between.
                 self.next = None;
+                self.identity = settings.identity;
                 let other = std::mem::replace(policy, Arc::clone(&settings.policy)) != settings.policy;
                 if other { Novelty::Policy } else { Novelty::Nothing }
             }
@@ -144,10 +165,35 @@ impl Reading {
         due
     }
 
+    /// Goes on with what was saved under the settings `saved`, as if that had just been read: under the same settings what
+    /// is read next are changes of it, under others it stays until their first read.
+    pub fn restore(&mut self, settings: &RegistrySettings, saved: Identity) {
+        let same = saved.reads == settings.identity.reads;
+        // No life has this number: of what is replaced nothing is heard any more.
+        let generation = if same { settings.generation } else { Generation::default() };
+        self.active = Some((generation, Arc::clone(&settings.policy)));
+        self.identity = Identity { reads: saved.reads, policy: settings.identity.policy };
+        self.next = (!same).then(|| Staging::new(settings));
+        self.restored = settings.scopes.iter().cloned().collect();
+    }
+
+    /// Whether what is served of it is what was saved: not all of it has been read since.
+    #[must_use]
+    pub fn is_restored(&self) -> bool {
+        !self.restored.is_empty()
+    }
+
+    /// The settings under which it was read; `None`: it never was.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        self.active.is_some().then_some(self.identity)
+    }
+
     /// When it will have been waited for long enough; `None`: it has been read, or that was told.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        (!self.is_active() && !self.overdue).then(|| self.since.plus(self.startup.wait))
+        let waits = !self.is_active() || self.is_restored();
+        (waits && !self.overdue).then(|| self.since.plus(self.startup.wait))
     }
 
     /// Whether it is done without until it has been read.
@@ -188,7 +234,8 @@ impl Reading {
 
     /// Scopes whose read is missing.
     pub fn unread(&self) -> impl Iterator<Item = &Scope> {
-        self.next.iter().flat_map(|n| &n.unread)
+        let restored = self.restored.iter().filter(|_| self.next.is_none());
+        self.next.iter().flat_map(|n| &n.unread).chain(restored)
     }
 
     /// Why the last read was not believed.
@@ -215,10 +262,17 @@ impl Reading {
                     return Outcome::Waits;
                 }
                 self.active = Some((generation, staging.policy));
+                self.identity = staging.identity;
+                self.restored.clear();
                 Outcome::Read(staging.items.into_values().collect())
             }
             // Of what is replaced nothing is heard any more: its last state stays until the new form has been read.
             None if self.next.is_none() && self.active.as_ref().is_some_and(|(g, _)| *g == generation) => {
+                for change in &batch.0 {
+                    if let Change::Reset { scope, trust: Trust::Complete, .. } = change {
+                        self.restored.remove(scope);
+                    }
+                }
                 Outcome::Changed(batch.0)
             }
             None => Outcome::Waits,
@@ -231,6 +285,7 @@ impl Staging {
         Self {
             generation: settings.generation,
             policy: Arc::clone(&settings.policy),
+            identity: settings.identity,
             unread: settings.scopes.iter().cloned().collect(),
             items: BTreeMap::new(),
             endpoints: 0,

@@ -15,6 +15,9 @@ pub struct RegistryReport {
     pub name: String,
     /// Whether it has been read completely since it was configured (a reconfigured one: its new form).
     pub complete: bool,
+    /// How old what is served of it is, where that was saved by an earlier process and not all of it has been read since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored_seconds: Option<u64>,
     /// Scopes of which no complete read has arrived yet.
     pub unread_scopes: Vec<String>,
     /// Why its last read is not believed; absent: it is.

@@ -16,6 +16,7 @@ mod life;
 mod merge;
 mod quickstart;
 mod reload;
+mod state;
 mod telemetry;
 
 use std::path::Path;

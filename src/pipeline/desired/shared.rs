@@ -225,6 +225,17 @@ impl Good {
         Self { service: Arc::clone(candidate.service), admitted: Arc::clone(candidate.admitted) }
     }
 
+    /// As it is saved.
+    pub(super) fn image(&self, registry: &RegistryName) -> (RegistryName, Arc<Service>, Arc<Admitted>) {
+        (registry.clone(), Arc::clone(&self.service), Arc::clone(&self.admitted))
+    }
+
+    /// As it was saved, and whose it is.
+    pub(super) fn of_image(image: (RegistryName, Arc<Service>, Arc<Admitted>)) -> (Owner, Self) {
+        let (registry, service, admitted) = image;
+        ((registry, Arc::clone(&service.name)), Self { service, admitted })
+    }
+
     fn instead_of<'a>(&'a self, candidate: &Candidate<'a>) -> Candidate<'a> {
         Candidate { service: &self.service, admitted: &self.admitted, ..*candidate }
     }

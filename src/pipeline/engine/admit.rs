@@ -140,7 +140,7 @@ impl Engine {
 
     /// Notes why an item is refused, or that it no longer is; people hear of it if that is news.
     fn say(&mut self, registry: &RegistryName, key: ServiceKey, refusal: Option<Refusal>) {
-        let item = Arc::clone(&key.name);
+        let (item, place_key) = (Arc::clone(&key.name), key.clone());
         let place = (registry.clone(), key);
         let refused = refusal.as_ref().map(|r| Arc::clone(&r.why));
         let before = match refusal {
@@ -148,6 +148,7 @@ impl Engine {
             None => self.refused.remove(&place),
         };
         if before.map(|r| r.why) != refused {
+            self.note_items(registry, [place_key]);
             self.verdicts.push(Verdict { registry: registry.clone(), item, host: None, refused });
         }
     }

@@ -66,6 +66,7 @@ impl Engine {
     /// Freezes or thaws `area`, by hand.
     pub fn freeze(&mut self, area: Area, frozen: bool, now: Moment) {
         self.frozen.set(area, frozen);
+        self.note_frozen();
         if !frozen {
             let names: Vec<_> = self.guards.keys().cloned().collect();
             names.iter().for_each(|registry| self.follow(registry, now, Guard::thaw));
@@ -124,6 +125,7 @@ impl Engine {
         let Some(policy) = self.readings.get(registry).and_then(Reading::policy).cloned() else { return };
         let mut guard = self.guards.remove(registry).unwrap_or_default();
         let touched = work(self, &mut guard, &policy);
+        self.note_items(registry, guard.take_noted());
         let news = guard.take_news();
         if !news.is_empty() {
             self.guarded.push(Guarded { registry: registry.clone(), news });
@@ -132,7 +134,12 @@ impl Engine {
         self.touch(touched);
     }
 
-    fn view<'a>(&'a self, registry: &'a RegistryName, policy: &'a Policy, now: Moment) -> View<'a> {
+    pub(super) fn view<'a>(
+        &'a self,
+        registry: &'a RegistryName,
+        policy: &'a Policy,
+        now: Moment,
+    ) -> View<'a> {
         View { registry, catalog: &self.catalog, policy, frozen: &self.frozen, now }
     }
 

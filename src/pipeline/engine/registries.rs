@@ -54,7 +54,7 @@ impl Engine {
     }
 
     /// Looks at all that `registry` holds, or would hold were it not refused, by its new policy.
-    fn readmit(&mut self, registry: &RegistryName) {
+    pub(super) fn readmit(&mut self, registry: &RegistryName) {
         let waits = self.refused.iter().filter(|((of, _), _)| of == registry);
         let waits: BTreeMap<_, _> =
             waits.filter_map(|((_, k), r)| Some((k.clone(), r.service.clone()?))).collect();

@@ -24,11 +24,11 @@ impl Engine {
         if self.is_suspicious(registry, &items) {
             self.succeed_guarded(registry, items, now);
         } else {
-            self.guards.remove(registry);
+            self.forget_guard(registry);
             let taken = self.within_bounds(registry, None, items);
             let (items, mut kept) = self.sort_out(registry, taken.items, Before::Other);
             kept.extend(taken.kept);
-            self.refused.retain(|(of, key), _| of != registry || kept.contains(key));
+            self.retain_refused(registry, |key| kept.contains(key));
             let mut touched = self.catalog.apply(registry, vec![Step::Reset { scope: None, items, kept }]);
             touched.hosts.extend(self.hosts_of(registry));
             self.touch(touched);
@@ -48,9 +48,7 @@ impl Engine {
         let elsewhere =
             self.catalog.items(registry).map(Known::key).filter(|key| !read.contains_key(&key.scope));
         let elsewhere: Vec<ServiceKey> = elsewhere.cloned().collect();
-        for key in &elsewhere {
-            self.refused.remove(&(registry.clone(), key.clone()));
-        }
+        self.retain_refused(registry, |key| read.contains_key(&key.scope));
         let drops = elsewhere.into_iter().map(Step::Drop).collect();
         let touched = self.catalog.apply(registry, drops);
         self.touch(touched);

@@ -16,7 +16,7 @@ use crate::model::labels::Labels;
 use crate::model::object::Object;
 use crate::model::service::{Addresses, ItemKind, Protocol, Scope, Service};
 use crate::pipeline::intake::Generation;
-use crate::pipeline::reading::Startup;
+use crate::pipeline::reading::{Identity, Startup};
 use crate::pipeline::report::Wanted;
 use crate::resource::encoded::Version;
 
@@ -34,6 +34,7 @@ fn registry(name: &str, generation: u64) -> RegistrySettings {
         startup: Startup::default(),
         scopes: vec![Scope::new("all")],
         feeds: vec![Collection::ServiceEntry, Collection::WorkloadEntry],
+        identity: Identity::default(),
     }
 }
 
@@ -171,7 +172,7 @@ fn a_doubtful_read_is_no_read_and_takes_nothing_away() {
 }
 
 fn answers_doubt(bench: &Bench) -> Option<String> {
-    crate::pipeline::answers::registries(&bench.engine)[0].doubt.clone()
+    crate::pipeline::answers::registries(&bench.engine, bench.now)[0].doubt.clone()
 }
 
 #[test]
@@ -205,12 +206,12 @@ fn what_makes_no_sense_is_refused_alone_and_its_last_good_version_stays() {
         bench.say("a", 1, batch);
         bench.settle(10_000);
         assert_eq!(bench.version("mesh/x.test"), good);
-        assert_eq!(crate::pipeline::answers::registries(&bench.engine)[0].refused, 1);
+        assert_eq!(crate::pipeline::answers::registries(&bench.engine, bench.now)[0].refused, 1);
     }
     // People hear of it once.
     assert_eq!(bench.engine.take_verdicts().len(), 1);
     bench.say("a", 1, Batch(vec![Change::Upsert(service("x"))]));
-    assert_eq!(crate::pipeline::answers::registries(&bench.engine)[0].refused, 0);
+    assert_eq!(crate::pipeline::answers::registries(&bench.engine, bench.now)[0].refused, 0);
 }
 
 #[test]
@@ -418,13 +419,13 @@ fn a_removed_registry_waits_for_what_the_same_reload_brought_and_for_nobody_else
     // A rename stays in sight until it is read.
     bench.engine.configure(settings(vec![registry("c", 4), registry("down", 3)]), Moment::START);
     bench.settle(10_000);
-    let reports = crate::pipeline::answers::registries(&bench.engine);
+    let reports = crate::pipeline::answers::registries(&bench.engine, bench.now);
     assert_eq!(reports.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["c", "down", "b"]);
     assert!(reports[2].removed.as_ref().is_some_and(|why| why.contains("once c has been read")));
     bench.say("c", 4, reset(vec![service("y")]));
     bench.settle(10_000);
     assert_eq!(bench.names().unwrap(), ["mesh/y.test"]);
-    assert_eq!(crate::pipeline::answers::registries(&bench.engine).len(), 2);
+    assert_eq!(crate::pipeline::answers::registries(&bench.engine, bench.now).len(), 2);
 }
 
 /// A registry whose policy is changed by `change`.
@@ -492,7 +493,7 @@ fn another_selection_is_applied_to_what_was_read_without_another_read() {
     bench.settle(10_000);
     assert_eq!(bench.names().unwrap(), ["mesh/x.test"]);
     assert_eq!(addresses(&bench, "mesh/x.test"), ["10.0.0.1"]);
-    let report = &crate::pipeline::answers::registries(&bench.engine)[0];
+    let report = &crate::pipeline::answers::registries(&bench.engine, bench.now)[0];
     assert_eq!((report.services, report.left_out, report.complete), (1, 1, true));
     bench.engine.configure(settings(vec![registry("a", 1)]), bench.now);
     bench.settle(10_000);
@@ -543,7 +544,7 @@ fn a_service_that_a_mapping_refused_comes_with_another_mapping() {
     bench.engine.configure(settings(vec![registry("a", 1)]), bench.now);
     bench.settle(10_000);
     assert_eq!(bench.names().unwrap(), ["mesh/x.test"]);
-    assert_eq!(crate::pipeline::answers::registries(&bench.engine)[0].refused, 0);
+    assert_eq!(crate::pipeline::answers::registries(&bench.engine, bench.now)[0].refused, 0);
 }
 
 #[test]
@@ -571,7 +572,7 @@ fn an_optional_registry_is_given_up_after_its_time_and_joins_when_it_is_read() {
     bench.settle(200);
     assert_eq!(bench.names().unwrap(), ["mesh/x.test"]);
     assert_eq!(bench.engine.take_overdue(), [RegistryName::new("slow")]);
-    let given_up = |bench: &Bench| crate::pipeline::answers::registries(&bench.engine)[1].given_up;
+    let given_up = |bench: &Bench| crate::pipeline::answers::registries(&bench.engine, bench.now)[1].given_up;
     assert!(given_up(&bench));
     bench.say("slow", 2, reset(vec![service("y")]));
     bench.settle(10_000);

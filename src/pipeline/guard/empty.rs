@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::model::service::ServiceKey;
 use crate::model::time::Moment;
+use crate::pipeline::image::EmptyImage;
 
 #[derive(Debug, Clone, Copy)]
 struct Since {
@@ -47,6 +48,18 @@ impl Empty {
         self.services.insert(key.clone(), Since { at, until: Some(until) });
         self.due.insert((until, key.clone()));
         true
+    }
+
+    /// Since when it is empty, for the state on disk.
+    pub(super) fn image(&self, key: &ServiceKey) -> Option<EmptyImage> {
+        self.services.get(key).map(|since| EmptyImage { at: since.at, until: since.until })
+    }
+
+    /// As it was saved.
+    pub(super) fn restore(&mut self, key: &ServiceKey, at: Moment, until: Option<Moment>) {
+        self.forget(key);
+        self.services.insert(key.clone(), Since { at, until });
+        self.due.extend(until.map(|until| (until, key.clone())));
     }
 
     /// Whether it stays although its registry does not name it.

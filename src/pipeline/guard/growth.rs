@@ -41,6 +41,16 @@ impl Growth {
         self.grown.get(key).filter(|(_, at)| now.since(*at) < LATELY).map_or(0, |(came, _)| *came)
     }
 
+    /// What came, and when the last did, for the state on disk.
+    pub(super) fn image(&self, key: &ServiceKey) -> Option<(usize, Moment)> {
+        self.grown.get(key).copied()
+    }
+
+    /// As it was saved.
+    pub(super) fn restore(&mut self, key: &ServiceKey, came: usize, at: Moment) {
+        self.grown.insert(key.clone(), (came, at));
+    }
+
     /// The service is gone.
     pub(super) fn forget(&mut self, key: &ServiceKey) {
         self.grown.remove(key);

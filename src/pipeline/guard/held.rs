@@ -79,7 +79,7 @@ impl Mark {
 }
 
 /// What is held of one item.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeldItem {
     /// The registry's own name of it.
     pub name: Arc<str>,
@@ -89,6 +89,13 @@ pub struct HeldItem {
 }
 
 impl HeldItem {
+    /// One of which that is held; of several parts that are the same the last counts.
+    #[must_use]
+    pub fn of(name: Arc<str>, whole: bool, parts: impl IntoIterator<Item = (What, Mark)>) -> Self {
+        let parts = parts.into_iter().map(|(what, mark)| (what.slot(), (what, mark))).collect();
+        Self { name, whole, parts }
+    }
+
     /// What is held, and why, in order.
     pub fn parts(&self) -> impl Iterator<Item = (&What, &Mark)> {
         self.parts.values().map(|(what, mark)| (what, mark))

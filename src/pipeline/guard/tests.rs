@@ -17,7 +17,7 @@ use crate::pipeline::debounce::Cadence;
 use crate::pipeline::desired::Terms;
 use crate::pipeline::engine::{Engine, Settings};
 use crate::pipeline::intake::{Delivery, Generation};
-use crate::pipeline::reading::{RegistrySettings, Startup};
+use crate::pipeline::reading::{Identity, RegistrySettings, Startup};
 use crate::resource::collection::Collection;
 
 /// An engine with one registry, and a clock that tests move by hand.
@@ -40,6 +40,7 @@ fn settings(policy: Policy, scopes: &[&str]) -> Settings {
         startup: Startup::default(),
         scopes: scopes.iter().map(|s| Scope::new(s)).collect(),
         feeds: vec![Collection::ServiceEntry],
+        identity: Identity::default(),
     };
     Settings {
         registries: vec![registry],
