@@ -1,5 +1,6 @@
 //! One endpoint's change at 1,000 and at 100,000 endpoints, from a delivery up to the rendered block: the cost must
 //! follow the change, not what exists. Prints medians and their ratio; fails above twice.
+//! And what the guard takes of a change, and of a complete read, at 100,000 endpoints; fails above a tenth.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 use chandler::model::change::{Batch, Change};
 use chandler::model::time::Moment;
 use chandler::pipeline::engine::Engine;
+use chandler::pipeline::guard::freeze::Frozen;
+use chandler::pipeline::guard::{Guard, View};
 use chandler::pipeline::intake::{Delivery, Generation};
 use chandler::resource::collection::Collection;
 use chandler::resource::wire::Flavour;
@@ -68,6 +71,42 @@ fn median(endpoints: u32) -> Duration {
     costs[costs.len() / 2]
 }
 
+/// What the guard takes of one change, and what all of it takes, in the same run: medians.
+fn guarded(endpoints: u32, changes: u32, change: impl Fn(u32) -> Change) -> (Duration, Duration) {
+    let (mut engine, mut now) = engine(endpoints);
+    let (settings, registry, frozen) = (support::settings(), support::registry(), Frozen::default());
+    let policy = &settings.registries[0].policy;
+    let (mut guard, mut alone, mut whole) = (Guard::default(), Vec::new(), Vec::new());
+    for turn in 1..=changes {
+        now = now.plus(Duration::from_secs(60));
+        let (said, batch) = (change(turn), vec![change(turn)]);
+        let view = View { registry: &registry, catalog: engine.catalog(), policy, frozen: &frozen, now };
+        let started = Instant::now();
+        let vanishing = Guard::weigh(&view, &batch);
+        let passed = guard.pass(&view, said, vanishing.as_ref());
+        alone.push(started.elapsed());
+        drop(black_box(passed));
+        let started = Instant::now();
+        deliver(&mut engine, Batch(batch), now);
+        while engine.work(512, now) {}
+        black_box(engine.flush(now.plus(Duration::from_secs(10))).map(|s| render(&s)));
+        whole.push(started.elapsed());
+    }
+    let median = |mut costs: Vec<Duration>| {
+        costs.sort();
+        costs[costs.len() / 2]
+    };
+    (median(alone), median(whole))
+}
+
+/// Prints the guard's share; whether it is a tenth of the rest at most.
+fn share(what: &str, (guard, whole): (Duration, Duration)) -> bool {
+    let rest = whole.saturating_sub(guard);
+    let share = 100.0 * guard.as_secs_f64() / rest.as_secs_f64();
+    println!("  {what:<22}  {guard:>10.1?} of {whole:>10.1?}   +{share:.1} % (at most 10)");
+    share <= 10.0
+}
+
 fn main() {
     if std::env::args().any(|a| a == "--test") {
         return; // `cargo test --benches` only builds
@@ -78,4 +117,21 @@ fn main() {
     println!("  at   1,000 endpoints  {small:>10.1?}");
     println!("  at 100,000 endpoints  {large:>10.1?}   x{ratio:.2} (at most 2)");
     assert!(ratio <= 2.0, "a change costs what exists");
+    println!("what the guard takes at 100,000 endpoints");
+    let services = 100_000 / ENDPOINTS_OF_A_SERVICE;
+    let one = guarded(100_000, CHANGES, |turn| {
+        Change::Upsert(support::service(turn * 7919 % services, ENDPOINTS_OF_A_SERVICE, turn))
+    });
+    let read = guarded(100_000, 20, |turn| {
+        let Batch(mut changes) = support::reset(services, ENDPOINTS_OF_A_SERVICE);
+        if let Some(Change::Reset { items, .. }) = changes.first_mut() {
+            // A hundred services have changed.
+            for n in (0..services).step_by(200) {
+                items[n as usize] = support::service(n, ENDPOINTS_OF_A_SERVICE, turn);
+            }
+        }
+        changes.remove(0)
+    });
+    let well = [share("of one change", one), share("of a complete read", read)];
+    assert!(well == [true; 2], "the guard costs more than a tenth");
 }

@@ -104,15 +104,17 @@ pub fn telemetry_router(state: AdminState) -> Router {
 
 /// What people and `chandler status` ask for.
 pub fn admin_router(state: AdminState) -> Router {
+    let large = Router::new()
+        .route("/api/v1/services", get(api::services))
+        .route("/api/v1/hosts", get(api::hosts))
+        .route("/api/v1/resources", get(api::resources));
     let router = Router::new()
         .route("/", get(ADMIN_INDEX))
         .route("/api/v1/registries", get(api::registries))
-        .route("/api/v1/services", get(api::services))
-        .route("/api/v1/hosts", get(api::hosts))
-        .route("/api/v1/resources", get(api::resources))
         .route("/api/v1/clients", get(api::clients))
         .route("/api/v1/held", get(api::held))
-        .route("/api/v1/config", get(api::config));
+        .route("/api/v1/config", get(api::config))
+        .merge(http::large(large));
     // Beside the others: those take no body.
     let doing = Router::new()
         .route("/api/v1/held/release", post(api::release))

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::convert::mapping::Mapping;
@@ -16,9 +17,11 @@ use crate::model::time::Moment;
 use crate::pipeline::debounce::Cadence;
 use crate::pipeline::desired::Terms;
 use crate::pipeline::engine::{Engine, Settings};
+use crate::pipeline::image::codec;
 use crate::pipeline::intake::{Delivery, Generation};
 use crate::pipeline::reading::{Identity, RegistrySettings, Startup};
 use crate::resource::collection::Collection;
+use crate::store::disk;
 
 pub use crate::delivery::fuzz::conversation;
 
@@ -56,6 +59,35 @@ pub fn eureka(bytes: &[u8]) {
         Ok(services) => drop(services),
         Err(why) => assert!(!why.is_empty(), "a refusal has words"),
     }
+}
+
+/// The state on disk: as a file, and as what stands in one of its frames, past the checksum. Whatever is read is served
+/// without a panic, and written again it is the same.
+pub fn state(bytes: &[u8]) {
+    drop(disk::read(bytes));
+    let (image, _) = codec::decode([&head()[..], bytes]);
+    let mut frames: Vec<Vec<u8>> = Vec::new();
+    let put = |frame: &[u8]| {
+        frames.push(frame.to_vec());
+        Ok::<_, std::convert::Infallible>(())
+    };
+    let Ok(()) = codec::encode(&image, put);
+    let (again, faults) = codec::decode(frames.iter().map(Vec::as_slice));
+    assert!(again == image && faults.is_empty(), "{faults:?}\n{image:?}\n{again:?}");
+    let (mut engine, now) = (Engine::new(settings()), image.now);
+    engine.keep_news();
+    engine.restore(image, Duration::ZERO, Duration::MAX);
+    while engine.work(1024, now) {}
+    drop(engine.flush(now));
+    drop(engine.take_news(now));
+}
+
+/// A frame without which no other counts.
+fn head() -> Vec<u8> {
+    use prost::Message;
+    let head = crate::proto::state::Head::default();
+    let part = Some(crate::proto::state::part::Part::Head(head));
+    crate::proto::state::Part { part }.encode_to_vec()
 }
 
 fn settings() -> Settings {
@@ -109,6 +141,11 @@ mod tests {
     #[test]
     fn no_answer_of_eureka_of_the_corpus_panics() {
         replay("eureka", eureka);
+    }
+
+    #[test]
+    fn no_state_of_the_corpus_panics_and_each_is_written_as_it_was_read() {
+        replay("state", state);
     }
 
     #[test]

@@ -786,6 +786,21 @@ fn addresses_to_listen_on_need_a_restart() {
     }
 }
 
+#[test]
+fn where_the_state_lies_needs_a_restart_and_for_how_long_does_not() {
+    let with = |state: &str| good(&format!("state: {state}\n{MINIMAL}"));
+    let old = with("{dir: a}");
+    for new in ["{dir: b}", "off"] {
+        let words = old.changes(&with(new)).unwrap_err().to_string();
+        assert!(
+            words.contains("`state.dir` cannot change while chandler runs (from /etc/chandler/a to "),
+            "{words}"
+        );
+    }
+    assert_eq!(old.changes(&with("{dir: a, maxAge: 1h}")).unwrap().to_string(), "settings: state");
+    assert!(good(MINIMAL).changes(&with("off")).is_ok());
+}
+
 // Whatever comes.
 
 /// A correct configuration with one run of bytes replaced.

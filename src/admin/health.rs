@@ -39,7 +39,8 @@ fn good() -> Answer {
     (StatusCode::OK, "ok\n".into())
 }
 
-/// The process works: the pipeline answers.
+/// The process works: the pipeline answers, and what answers publishes, since both happen in turn in one task. One that is
+/// stuck in a conversion does not answer, and a process whose threads are all blocked does not even say so.
 pub(super) async fn healthz(State(state): State<AdminState>) -> Answer {
     match asked(state.questions.ping()).await {
         Some(()) => good(),

@@ -3,6 +3,9 @@
 //! Nothing is done for a web page that a person happens to have open: what is posted must call itself JSON, which a page of
 //! another origin cannot send unasked, and must come from no page at all.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
@@ -11,10 +14,17 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use http_body::{Frame, SizeHint};
 use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// All answers come from memory; what takes longer than this is stuck.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Large answers that are in memory at a time: some people and a script; ten megabytes each for a large mesh.
+const LARGE_ANSWERS: usize = 8;
+/// How long a question waits for one of their places: less than for an answer, so that its words arrive.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Names of a registry and a service, with much to spare.
 const BODY_BYTES: usize = 4 << 10;
@@ -54,6 +64,49 @@ pub(super) fn doing<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Rout
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn(of_no_page))
         .layer(middleware::from_fn(in_time))
+}
+
+/// `router`, whose answers may each be as large as everything that is known: only so many are in memory at a time, from
+/// their making until they have been read. Who waits too long for a place is told so.
+pub(super) fn large<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    let places = Arc::new(Semaphore::new(LARGE_ANSWERS));
+    router.layer(middleware::from_fn(move |request, next| in_turn(Arc::clone(&places), request, next)))
+}
+
+async fn in_turn(places: Arc<Semaphore>, request: Request<Body>, next: Next) -> Response {
+    match tokio::time::timeout(PLACE_TIMEOUT, places.acquire_owned()).await {
+        Ok(Ok(place)) => next.run(request).await.map(|body| Body::new(Placed { body, _place: place })),
+        Ok(Err(_)) | Err(_) => {
+            let words = "too many large answers are under way: ask one after the other, and for one service or host";
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, words).into_response()
+        }
+    }
+}
+
+/// An answer that has a place until it has been read, or its connection is gone.
+struct Placed {
+    body: Body,
+    _place: OwnedSemaphorePermit,
+}
+
+impl HttpBody for Placed {
+    type Data = <Body as HttpBody>::Data;
+    type Error = <Body as HttpBody>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Whether a request may do something.

@@ -269,6 +269,27 @@ async fn no_web_page_does_anything_here() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn only_so_many_large_answers_are_in_memory_and_small_ones_are_given_all_the_same() {
+    let (questions, _tasks) = pipeline(vec![report("NAME", true)]);
+    let router = admin_router(state(questions));
+    let get = async |uri: &str| {
+        let request = Request::builder().uri(uri).body(Body::empty()).unwrap();
+        router.clone().oneshot(request).await.unwrap()
+    };
+    // Nobody reads them.
+    let mut unread = Vec::new();
+    for _ in 0..8 {
+        unread.push(get("/api/v1/services").await);
+    }
+    assert!(unread.iter().all(|r| r.status() == StatusCode::OK));
+    assert_eq!(get("/api/v1/hosts").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(get("/api/v1/registries").await.status(), StatusCode::OK);
+    let read = unread.pop().unwrap().into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(read, "[]");
+    assert_eq!(get("/api/v1/hosts").await.status(), StatusCode::OK);
+}
+
 #[tokio::test]
 async fn every_path_of_the_index_is_there() {
     let (questions, _tasks) = pipeline(vec![report("NAME", true)]);

@@ -156,5 +156,6 @@ fn files(
     Arc::new(FilesFactory::new(source, config.name.clone(), DEFAULT_NAMESPACE, Arc::clone(status)))
 }
 
-#[cfg(all(test, feature = "files"))]
+#[cfg(test)]
+#[cfg(feature = "files")] // the configuration of the tests names it
 mod tests;

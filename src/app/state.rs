@@ -125,3 +125,6 @@ fn tell(restored: &Restored, max_age: Duration) {
         tracing::warn!(%registry, ?age, ?max_age, "what was saved of it is too old (`state.maxAge`) and is not served");
     }
 }
+
+#[cfg(test)]
+mod tests;

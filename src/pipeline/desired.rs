@@ -26,7 +26,7 @@ use crate::model::service::{Addresses, RegistryName, Service};
 use crate::model::time::Moment;
 use crate::pipeline::debounce::Lane;
 pub use crate::pipeline::desired::shared::Sharer;
-use crate::pipeline::desired::shared::{Good, Made};
+use crate::pipeline::desired::shared::{Blame, Good, Made};
 use crate::resource::collection::Collection;
 use crate::resource::encoded::{Encoded, ResourceId};
 use crate::resource::snapshot::{Changes, CollectionSnapshot, Snapshot};
@@ -95,7 +95,7 @@ pub struct HostState {
     /// The last forms of those that share the host with which it could be served.
     good: BTreeMap<Owner, Good>,
     /// Those that share the host and are not served as they say now, but for the first.
-    others_refused: BTreeMap<Owner, (Arc<str>, Arc<str>)>,
+    others_refused: BTreeMap<Owner, Blame>,
     /// Whose service is served: not always the first that claims the host, which may have been refused.
     owner: Option<Owner>,
     /// What follows from what that service was.
@@ -122,8 +122,8 @@ impl HostState {
     /// Why `service` of `registry`, which shares the host and is not the first, is not served as it says now.
     #[must_use]
     pub fn refused_other(&self, registry: &RegistryName, service: &Service) -> Option<&str> {
-        let (_, why) = self.others_refused.get(&(registry.clone(), Arc::clone(&service.name)))?;
-        Some(why)
+        let blame = self.others_refused.get(&(registry.clone(), Arc::clone(&service.name)))?;
+        Some(&blame.why)
     }
 }
 
@@ -264,7 +264,7 @@ impl Desired {
                     self.clear_out(&instances, now);
                     lane = self.serve(&mut state, resource, catalog, published);
                 }
-                Err(why) => refused = refused.or_else(|| Some((candidate, why))),
+                Err(why) => refused = refused.or(Some((candidate, why))),
             }
             if settled {
                 break;

@@ -12,7 +12,9 @@
 //!
 //! | module | what |
 //! | --- | --- |
+//! | `read` | what a complete read lacks, and whether that is too much |
 //! | `loss` | what is gone of an item |
+//! | `keep` | what is served while something is held |
 //! | `held` | why it is held, and what lets it go |
 //! | `growth` | what came lately, against which what goes is counted |
 //! | `empty` | services that are empty |
@@ -24,7 +26,9 @@ pub mod freeze;
 mod growth;
 mod held;
 mod image;
+mod keep;
 mod loss;
+mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,13 +37,13 @@ use std::time::Duration;
 use self::empty::Empty;
 use self::freeze::Frozen;
 use self::growth::Growth;
-use self::held::{Case, Proof};
+use self::held::Proof;
 use self::loss::Loss;
 use crate::convert::admission;
 use crate::convert::policy::Policy;
 use crate::model::catalog::{Catalog, Known};
-use crate::model::change::{Cause, Change, Item, Trust};
-use crate::model::service::{RegistryName, Scope, Service, ServiceKey};
+use crate::model::change::{Cause, Change, Item};
+use crate::model::service::{RegistryName, ServiceKey};
 use crate::model::time::Moment;
 
 pub use self::held::{HeldItem, Mark, Why};
@@ -250,188 +254,6 @@ impl Guard {
             }
         }
     }
-
-    fn reset(&mut self, view: &View<'_>, scope: Scope, items: Vec<Item>, trust: Trust) -> Change {
-        let losses = self.losses(view, &scope, &items);
-        let (general, proof) = match &trust {
-            Trust::Doubtful(why) => (Some(Why::Doubt(Arc::clone(why))), Proof::Doubtful),
-            Trust::Complete | Trust::Restored => {
-                (self.suspicion(view, &scope, &items, &losses), Proof::Complete)
-            }
-        };
-        let mut other: BTreeMap<ServiceKey, Item> = BTreeMap::new();
-        for loss in &losses {
-            let holds = loss.last && view.policy.limits(loss.name()).empty_service_hold;
-            let why = general.clone().or_else(|| holds.then_some(Why::Last));
-            let kept = self.settle(view, loss, proof, |_| why.clone());
-            if kept.is_none() {
-                self.growth.went(loss.key(), loss.silent_endpoints());
-            }
-            let item = match (kept, &loss.served) {
-                (Some(service), _) => Some(Item::Service(service)),
-                (None, Known::Object(object)) if self.held.contains_key(loss.key()) => {
-                    Some(Item::Object(Arc::clone(object)))
-                }
-                (None, served) if loss.now.is_none() => self.bury(view, served).map(Item::Service),
-                (None, _) => None,
-            };
-            other.extend(item.map(|item| (loss.key().clone(), item)));
-        }
-        let mut items: Vec<Item> =
-            items.into_iter().map(|item| other.remove(item.key()).unwrap_or(item)).collect();
-        items.extend(other.into_values());
-        // What is not believed about what it lacks is believed about what it shows.
-        Change::Reset { scope, items, trust }
-    }
-
-    /// What a read of `scope` lacks, or shows again. Notes what grew.
-    fn losses(&mut self, view: &View<'_>, scope: &Scope, items: &[Item]) -> Vec<Loss> {
-        let here: BTreeMap<&ServiceKey, &Item> = items.iter().map(|i| (i.key(), i)).collect();
-        let mut losses = Vec::new();
-        for served in view.catalog.items(view.registry).filter(|k| k.key().scope == *scope) {
-            let now = here.get(served.key()).copied();
-            if let Some(Item::Service(now)) = now {
-                if now.endpoints.len() > served.endpoints() {
-                    self.growth.came(&now.key, now.endpoints.len() - served.endpoints(), view.now);
-                }
-                if !now.endpoints.is_empty() {
-                    self.empty.forget(&now.key);
-                }
-            }
-            let refused = matches!(now, Some(Item::Refused(..)));
-            let loss = Loss::of(view, served, now, false);
-            let matters = !loss.gone.is_empty() || now.is_none() || self.held.contains_key(loss.key());
-            if matters && !refused {
-                losses.push(loss);
-            }
-        }
-        losses
-    }
-
-    /// Why a complete read that lacks `losses` is not to be followed at once.
-    fn suspicion(&mut self, view: &View<'_>, scope: &Scope, items: &[Item], losses: &[Loss]) -> Option<Why> {
-        let is_left = |item: &Item| match item {
-            Item::Service(s) => !s.endpoints.is_empty(),
-            Item::Object(_) => true,
-            Item::Refused(..) => true,
-        };
-        if losses.iter().any(Loss::is_silent) && !items.iter().any(is_left) {
-            return Some(Why::Scope(scope.as_str().into()));
-        }
-        let net = |loss: &Loss| {
-            let lately = self.growth.lately(loss.key(), view.now);
-            loss.silent_endpoints().saturating_sub(loss.came.max(lately))
-        };
-        shrinks(view, losses.iter().map(net).sum())
-    }
-
-    /// Holds what of `loss` is suspicious. What is to be served of a service as long as anything of it is held.
-    fn settle(
-        &mut self,
-        view: &View<'_>,
-        loss: &Loss,
-        proof: Proof,
-        why: impl Fn(Option<&Mark>) -> Option<Why>,
-    ) -> Option<Arc<Service>> {
-        let (key, name) = (loss.key(), loss.name());
-        let (frozen, limits) = (view.frozen.holds(view.registry, name), view.policy.limits(name));
-        let mut item = HeldItem { name: Arc::clone(name), whole: loss.now.is_none(), ..HeldItem::default() };
-        let (before, mut went) = (self.held.get(key), 0);
-        let mut fresh: BTreeMap<Why, usize> = BTreeMap::new();
-        for gone in &loss.gone {
-            let slot = gone.what.slot();
-            let before = before.and_then(|b| b.parts.get(&slot)).map(|(_, mark)| mark);
-            let (why, now) = (why(before), view.now);
-            match (Case { before, said: gone.said, frozen, why, proof, limits, now }).judge() {
-                Some(mark) => {
-                    if before.is_none() {
-                        *fresh.entry(mark.why.clone()).or_default() += 1;
-                    }
-                    item.parts.insert(slot, (gone.what.clone(), mark));
-                }
-                None => went += usize::from(before.is_some()),
-            }
-        }
-        for (why, count) in fresh {
-            *self.news.entry((News::Held(why), Arc::clone(name))).or_default() += count;
-        }
-        let kept: Vec<_> = item.parts.values().map(|(what, _)| what.clone()).collect();
-        self.hold(view, key, item, went);
-        let empties = kept.is_empty() && loss.last;
-        match (&loss.now, &loss.served) {
-            (Some(now), _) if empties && now.endpoints.is_empty() => self.empty.emptied(key, view.now),
-            _ => {}
-        }
-        let Known::Service(served, _) = &loss.served else { return None };
-        (!kept.is_empty()).then(|| with(loss.now.as_ref().unwrap_or(served), loss.now.is_some(), kept))
-    }
-
-    /// Notes that of the item `key` just `item` is held; of what was, `went` parts are gone by now and the rest is back.
-    fn hold(&mut self, view: &View<'_>, key: &ServiceKey, item: HeldItem, went: usize) {
-        if !item.parts.is_empty() || self.held.contains_key(key) {
-            self.noted.insert(key.clone());
-        }
-        if let Some(before) = self.held.remove(key) {
-            self.held_endpoints -= before.endpoints();
-            let stay = before.parts.keys().filter(|slot| item.parts.contains_key(*slot)).count();
-            let back = before.parts.len().saturating_sub(stay + went);
-            for (news, count) in [(News::Gone, went), (News::Back, back)] {
-                if count > 0 {
-                    *self.news.entry((news, Arc::clone(&before.name))).or_default() += count;
-                }
-            }
-        }
-        if !item.parts.is_empty() {
-            self.held_endpoints += item.endpoints();
-            self.wake_for(view, &item);
-            self.held.insert(key.clone(), item);
-        }
-    }
-
-    fn wake_for(&mut self, view: &View<'_>, item: &HeldItem) {
-        if view.frozen.holds(view.registry, &item.name) {
-            return; // thawing looks at everything
-        }
-        let limits = view.policy.limits(&item.name);
-        let due = item.parts.values().filter_map(|(_, mark)| mark.due(limits)).min();
-        self.wake = self.wake.into_iter().chain(due).min();
-    }
-
-    /// What becomes of a service that its registry does not name any more and of which nothing is held; `None`: it goes.
-    fn bury(&mut self, view: &View<'_>, served: &Known) -> Option<Arc<Service>> {
-        self.growth.forget(served.key());
-        self.noted.insert(served.key().clone());
-        let Known::Service(service, admitted) = served else { return None };
-        let ttl = view.policy.limits(&service.name).empty_service_ttl;
-        let had = !service.endpoints.is_empty();
-        let stays = admitted.left_out.is_none() && self.empty.linger(&service.key, had, ttl, view.now);
-        stays.then(|| with(service, false, Vec::new()))
-    }
-
-    /// What is served of an item from which the parts in `going` are taken, `left` being held still.
-    fn without(
-        &mut self,
-        view: &View<'_>,
-        key: &ServiceKey,
-        left: &HeldItem,
-        going: &BTreeMap<loss::Slot, (What, Mark)>,
-    ) -> Option<Change> {
-        match view.served(key)? {
-            Known::Object(_) => Some(Change::Remove(key.clone(), Cause::Vanished)),
-            served @ Known::Service(service, _) => {
-                if left.whole && left.parts.is_empty() {
-                    let empty = self.bury(view, served).map(|e| Change::Upsert(Item::Service(e)));
-                    return Some(empty.unwrap_or_else(|| Change::Remove(key.clone(), Cause::Vanished)));
-                }
-                let mut rest = Service::clone(service);
-                rest.endpoints.retain(|e| !going.contains_key(&What::Endpoint(e.clone()).slot()));
-                if rest.endpoints.is_empty() {
-                    self.empty.emptied(key, view.now);
-                }
-                Some(Change::Upsert(Item::Service(Arc::new(rest))))
-            }
-        }
-    }
 }
 
 /// Whether a registry loses too much if `gone` of its endpoints go.
@@ -439,19 +261,6 @@ fn shrinks(view: &View<'_>, gone: usize) -> Option<Why> {
     let all = view.catalog.counts(view.registry).endpoints;
     let (limits, limit) = (&view.policy.guard, view.policy.guard.registry_shrink_limit);
     limits.is_too_much(gone, all).then_some(Why::Shrink { gone, all, limit })
-}
-
-/// `service` with `kept` in place of its endpoints, or beside them.
-fn with(service: &Arc<Service>, beside: bool, kept: Vec<What>) -> Arc<Service> {
-    let mut service = Service::clone(service);
-    if !beside {
-        service.endpoints.clear();
-    }
-    service.endpoints.extend(kept.into_iter().filter_map(|what| match what {
-        What::Endpoint(e) => Some(e),
-        What::Object => None,
-    }));
-    Arc::new(service)
 }
 
 #[cfg(test)]

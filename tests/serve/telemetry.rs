@@ -75,7 +75,11 @@ async fn every_metric_that_alerts_and_dashboard_name_is_there_with_its_type_and_
     let files = Certificates::create();
     let path = |name| files.path(name).display().to_string();
     let tls = format!("tls: {{certFile: '{}', keyFile: '{}'}}", path("server.pem"), path("server.key"));
-    let builder = Chandler::build().admin(&tls).service_file("web.yaml", WEB).service_file("bad.yaml", &bad);
+    let builder = Chandler::build()
+        .config("state: {dir: state}")
+        .admin(&tls)
+        .service_file("web.yaml", WEB)
+        .service_file("bad.yaml", &bad);
     let mut chandler = builder.start().await;
     chandler.synced().await;
     let server = chandler.grpc.to_string();
@@ -112,6 +116,8 @@ async fn every_line_of_a_json_log_is_json() {
     let builder = Chandler::build().argument("--log-format").argument("json").service_file("bad.yaml", &bad);
     let mut chandler = builder.start().await;
     chandler.process().wait_for_log("bad.yaml").await;
+    // What is written after the block is looked at: there is always the end.
+    chandler.process().wait_for_log("get serviceentries").await;
     chandler.terminate().await;
     let log = chandler.process().log();
     // The block for people goes to standard output, which is in the same file here.

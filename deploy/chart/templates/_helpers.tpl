@@ -88,3 +88,8 @@ sidecar.istio.io/inject: "false"
 app.kubernetes.io/name: {{ include "chandler.name" . }}-test
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
+
+{{- /* Where the state is kept; nothing where it is not. */}}
+{{- define "chandler.stateDir" -}}
+{{- with .Values.config.state }}{{ if kindIs "map" . }}{{ .dir }}{{ end }}{{ end }}
+{{- end }}

@@ -39,6 +39,14 @@ pub(super) struct Good {
     admitted: Arc<Admitted>,
 }
 
+/// What is wrong with one that shares a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Blame {
+    /// Its registry's key of it.
+    item: Arc<str>,
+    pub(super) why: Arc<str>,
+}
+
 /// What came of a candidate and those that share the host with it.
 #[derive(Debug)]
 pub(super) struct Made {
@@ -47,8 +55,8 @@ pub(super) struct Made {
     pub(super) shares: Vec<Sharer>,
     /// Why the first is not served as it says now.
     pub(super) first: Option<Arc<str>>,
-    /// Those of the others that are not served as they say now: whose, which item, and why.
-    pub(super) others: Vec<(Owner, (Arc<str>, Arc<str>))>,
+    /// Those of the others that are not served as they say now.
+    pub(super) others: Vec<(Owner, Blame)>,
 }
 
 /// All that a conversion is told besides whose services it is about.
@@ -144,7 +152,7 @@ impl Desired {
             });
             if let Some(why) = &why {
                 let item = Arc::clone(&other.service.key.name);
-                refused.push((other.owner(), (item, Arc::clone(why))));
+                refused.push((other.owner(), Blame { item, why: Arc::clone(why) }));
             }
             match fits {
                 Some(better) => (kept, fresh, merged) = better,
@@ -200,7 +208,7 @@ impl Desired {
         &mut self,
         host: &Host,
         state: &mut HostState,
-        refused: Vec<(Owner, (Arc<str>, Arc<str>))>,
+        refused: Vec<(Owner, Blame)>,
     ) -> Vec<Verdict> {
         let now: BTreeMap<_, _> = refused.into_iter().collect();
         let before = std::mem::take(&mut state.others_refused);
@@ -211,9 +219,9 @@ impl Desired {
             refused,
         };
         let gone = before.iter().filter(|(owner, _)| !now.contains_key(*owner));
-        let mut news: Vec<Verdict> = gone.map(|(owner, (item, _))| verdict(owner, item, None)).collect();
+        let mut news: Vec<Verdict> = gone.map(|(owner, was)| verdict(owner, &was.item, None)).collect();
         let fresh = now.iter().filter(|(owner, what)| before.get(*owner) != Some(*what));
-        news.extend(fresh.map(|(owner, (item, why))| verdict(owner, item, Some(Arc::clone(why)))));
+        news.extend(fresh.map(|(owner, is)| verdict(owner, &is.item, Some(Arc::clone(&is.why)))));
         self.refused.extend(now.keys().map(|(registry, _)| (registry.clone(), host.clone())));
         state.others_refused = now;
         news

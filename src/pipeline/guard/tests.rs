@@ -9,10 +9,10 @@ use super::*;
 use crate::convert::mapping::Mapping;
 use crate::convert::naming::Template;
 use crate::convert::validate::Release;
-use crate::model::change::Batch;
+use crate::model::change::{Batch, Trust};
 use crate::model::endpoint::{Address, Endpoint, EndpointPorts};
 use crate::model::limits::Limits;
-use crate::model::service::{ItemKind, LeftOut, Protocol};
+use crate::model::service::{ItemKind, LeftOut, Protocol, Scope, Service};
 use crate::pipeline::debounce::Cadence;
 use crate::pipeline::desired::Terms;
 use crate::pipeline::engine::{Engine, Settings};
@@ -512,7 +512,20 @@ proptest! {
         for event in events {
             match event {
                 Event::Read(all) => {
+                    let before = rig.served();
                     rig.read(items(&all));
+                    if all.iter().all(BTreeSet::is_empty) {
+                        // Nobody believes that everything is gone: what was there a moment ago is there still.
+                        for (n, endpoints) in shown.iter().enumerate() {
+                            let name = format!("s{n}");
+                            let kept = rig.served().get(&name).cloned().unwrap_or_default();
+                            for e in endpoints {
+                                let byte = u8::try_from(n).unwrap() * 10 + e;
+                                let was = before.get(&name).is_some_and(|b| b.contains(&byte));
+                                prop_assert!(!was || kept.contains(&byte), "10.0.0.{byte} went at once");
+                            }
+                        }
+                    }
                     shown = all;
                 }
                 Event::Doubt(all) => {
