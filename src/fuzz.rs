@@ -90,6 +90,17 @@ fn head() -> Vec<u8> {
     crate::proto::state::Part { part }.encode_to_vec()
 }
 
+/// What an instance of Dubbo answers to who asks what it provides, or the data of its node in ZooKeeper.
+#[cfg(feature = "zookeeper")]
+pub fn dubbo(bytes: &[u8]) {
+    for why in crate::registry::zookeeper::fuzz::read(bytes) {
+        assert!(
+            !why.is_empty() && why.len() < 400,
+            "a refusal has words, and not a stranger's in any number: {why}"
+        );
+    }
+}
+
 fn settings() -> Settings {
     let template = |text| Template::parse(text, &["service"]).unwrap_or_else(|e| panic!("{e}"));
     let mapping = Mapping::new(Vec::new(), template("chandler"), Protocol::Auto);
@@ -141,6 +152,12 @@ mod tests {
     #[test]
     fn no_answer_of_eureka_of_the_corpus_panics() {
         replay("eureka", eureka);
+    }
+
+    #[cfg(feature = "zookeeper")]
+    #[test]
+    fn nothing_of_dubbo_of_the_corpus_panics() {
+        replay("dubbo", dubbo);
     }
 
     #[test]

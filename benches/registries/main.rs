@@ -1,8 +1,8 @@
-//! Consul and Eureka, the real servers, read and watched by the whole program: what a catalogue costs to take in, what one
+//! Consul, Eureka and ZooKeeper, the real servers, read and watched by the whole program: what a catalogue costs to take in, what one
 //! instance's change costs beside 100 and beside 10,000 services, what watching costs when nothing happens, and how long a
 //! change takes from the registry's own acknowledgement to a client's.
 //!
-//! `cargo bench --bench registries`; `-- consul`, `-- eureka` and `-- idle` are its parts. The servers are those that
+//! `cargo bench --bench registries`; `-- consul`, `-- eureka`, `-- zookeeper` and `-- idle` are its parts. The servers are those that
 //! `eval "$(tests/servers/install --env)"` names; what is missing is named and left out. CPU is that of the program's
 //! process with the kernel's share, memory is resident.
 
@@ -24,6 +24,7 @@ mod subject;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod watcher;
+mod zookeeper;
 
 /// Small and large, in services.
 const SIZES: [u32; 2] = [100, 10_000];
@@ -40,9 +41,12 @@ async fn main() {
     let parts: Vec<&str> = arguments.iter().map(String::as_str).filter(|a| !a.starts_with('-')).collect();
     let wanted = |part| parts.is_empty() || parts.contains(&part);
     let mut held = true;
-    for (part, variable) in
-        [("consul", "CHANDLER_CONSUL"), ("eureka", "CHANDLER_EUREKA"), ("idle", "CHANDLER_CONSUL")]
-    {
+    for (part, variable) in [
+        ("consul", "CHANDLER_CONSUL"),
+        ("eureka", "CHANDLER_EUREKA"),
+        ("zookeeper", "CHANDLER_ZOOKEEPER"),
+        ("idle", "CHANDLER_CONSUL"),
+    ] {
         if !wanted(part) {
             continue;
         }
@@ -53,6 +57,7 @@ async fn main() {
         held &= match part {
             "consul" => consul::bench().await,
             "eureka" => eureka::bench().await,
+            "zookeeper" => zookeeper::bench().await,
             _ => consul::idle().await,
         };
         println!("load {}", std::fs::read_to_string("/proc/loadavg").unwrap().trim());

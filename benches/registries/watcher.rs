@@ -15,6 +15,10 @@ const SERVICE_ENTRY: &str = "networking.istio.io/v1/ServiceEntry";
 /// A stream that stays open.
 pub(crate) struct Watcher {
     said: mpsc::UnboundedReceiver<(Instant, DeltaDiscoveryResponse)>,
+    /// Resources that went.
+    pub(crate) removed: usize,
+    /// What was passed over since the last text that was waited for.
+    passed: Vec<(Instant, DeltaDiscoveryResponse)>,
     _task: JoinSet<()>,
 }
 
@@ -49,7 +53,7 @@ impl Watcher {
                 }
             }
         });
-        Self { said, _task: task }
+        Self { said, removed: 0, passed: Vec::new(), _task: task }
     }
 
     /// How many resources the next response has, and when it was acknowledged.
@@ -60,12 +64,25 @@ impl Watcher {
 
     /// When the first response was acknowledged that has this text in one of its resources.
     pub(crate) async fn sees(&mut self, text: &str) -> Instant {
+        self.passed.clear();
         loop {
             let (at, response) = self.said.recv().await.expect("an open stream");
-            let bodies = response.resources.iter().filter_map(|r| r.resource.as_ref());
-            if bodies.into_iter().any(|b| b.value.windows(text.len()).any(|w| w == text.as_bytes())) {
+            self.removed += response.removed_resources.len();
+            let found = has(&response, text);
+            self.passed.push((at, response));
+            if found {
                 return at;
             }
         }
     }
+
+    /// The same, where that was among what the last wait passed over.
+    pub(crate) fn already(&self, text: &str) -> Option<Instant> {
+        self.passed.iter().find(|(_, response)| has(response, text)).map(|(at, _)| *at)
+    }
+}
+
+fn has(response: &DeltaDiscoveryResponse, text: &str) -> bool {
+    let mut bodies = response.resources.iter().filter_map(|r| r.resource.as_ref());
+    bodies.any(|b| b.value.windows(text.len()).any(|w| w == text.as_bytes()))
 }

@@ -11,13 +11,17 @@
 //! | `tree` | the mirror (pure) |
 //! | `layout` | how services lie in it: decode and put together (pure) |
 //! | `view` | what is known and was said (pure) |
+//! | `ask` | asks what layouts must know that is not in the tree |
 //! | `watch` | one life |
 //! | `trouble` | what people are told to be wrong (pure) |
 //!
-//! What a layout must ask somebody else for (Dubbo 3's metadata by RPC) is asked by `watch`, outlives lives in [`Shared`],
-//! and reaches the layout as if it had been read.
+//! What a layout must ask somebody else for (what a revision of a Dubbo application provides) is asked by `ask`, reaches the
+//! layout as if it had been read, and outlives lives with the layouts, in [`Shared`].
 
+mod ask;
 mod connect;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod layout;
 mod session;
 mod tree;
@@ -41,6 +45,7 @@ use crate::runtime::status::Status;
 use layout::Layout;
 use session::Watching;
 use tree::Tree;
+use view::View;
 use watch::ZooKeeperRegistry;
 
 /// One layout of an entry.
@@ -79,11 +84,22 @@ pub(crate) struct Shared {
     too_old: AtomicBool,
     /// How many services the last read that was believed found.
     believed: AtomicUsize,
-    /// What the last life knew, for what may not be read any more.
-    tree: Mutex<Tree>,
+    /// What the last life left.
+    left: Mutex<View>,
 }
 
 impl Shared {
+    /// What the last life left, for what may not be read any more; new where there was none.
+    fn take_view(&self) -> View {
+        let left = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
+        if left.has_layouts() { left.forget_said() } else { View::new(self.layouts(), Tree::default()) }
+    }
+
+    /// Leaves `view` for the next life.
+    fn leave_view(&self, view: View) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
     fn layouts(&self) -> Vec<Box<dyn Layout>> {
         let one = |settings: &LayoutSettings| -> Box<dyn Layout> {
             match settings.clone() {
@@ -97,11 +113,6 @@ impl Shared {
 
     fn watching(&self) -> Watching {
         if self.too_old.load(Ordering::Relaxed) { Watching::OneShot } else { Watching::Recursive }
-    }
-
-    /// Takes what the last life knew, or leaves it for the next one.
-    fn tree(&self, left: Tree) -> Tree {
-        std::mem::replace(&mut self.tree.lock().unwrap_or_else(PoisonError::into_inner), left)
     }
 }
 
@@ -121,7 +132,7 @@ impl ZooKeeperFactory {
             settings,
             too_old: AtomicBool::new(false),
             believed: AtomicUsize::new(0),
-            tree: Mutex::new(Tree::default()),
+            left: Mutex::default(),
         };
         Self { shared: Arc::new(shared), name, status }
     }

@@ -13,7 +13,9 @@
 mod support;
 
 mod access;
+mod application;
 mod content;
+mod old;
 mod program;
 mod session;
 mod size;

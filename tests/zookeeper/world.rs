@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) doubts: Vec<String>,
     /// Single changes: the name, and why it went.
     pub(crate) changes: Vec<(String, Option<Cause>)>,
+    /// How many endpoints a changed service had, for each change.
+    pub(crate) counts: Vec<(String, usize)>,
     said: mpsc::Receiver<Delivery>,
     status: Arc<Status>,
     name: RegistryName,
@@ -45,8 +47,7 @@ pub(crate) enum Watches {
 
 /// Dubbo by interface and Curator, where they usually are.
 pub(crate) fn settings(servers: &[&ZooKeeper]) -> ZooKeeperSettings {
-    let dubbo =
-        DubboSettings { root: "/dubbo".into(), config_root: "/dubbo/config".into(), by: By::Interface };
+    let dubbo = DubboSettings::usual(By::Interface);
     let curator = CuratorSettings { root: "/services".into(), protocol: Protocol::Auto };
     ZooKeeperSettings {
         connect: ConnectSettings {
@@ -88,8 +89,8 @@ impl World {
             })
             .await;
         });
-        let (services, doubts, changes) = Default::default();
-        Self { services, resets: 0, doubts, changes, said, status, name, stop, _task: task }
+        let (services, doubts, changes, counts) = Default::default();
+        Self { services, resets: 0, doubts, changes, counts, said, status, name, stop, _task: task }
     }
 
     fn hear(&mut self, delivery: Delivery) {
@@ -104,6 +105,9 @@ impl World {
                 Change::Reset { .. } => panic!("nobody restores here"),
                 Change::Upsert(item) => {
                     self.changes.push((item.key().name.to_string(), None));
+                    if let Item::Service(service) = &item {
+                        self.counts.push((service.key.name.to_string(), service.endpoints.len()));
+                    }
                     self.put(item);
                 }
                 Change::Remove(key, cause) => {

@@ -35,15 +35,19 @@ pub(super) fn factory(
 
 fn layout(config: &LayoutConfig) -> Option<LayoutSettings> {
     Some(match config.clone() {
-        LayoutConfig::Dubbo { root, config_root, by } => LayoutSettings::Dubbo(DubboSettings {
-            root: root.into(),
-            config_root: config_root.into(),
-            by: match by {
-                DubboBy::Application => By::Application,
-                DubboBy::Interface => By::Interface,
-                DubboBy::Both => By::Both,
-            },
-        }),
+        LayoutConfig::Dubbo { root, services_root, config_root, by, ask } => {
+            LayoutSettings::Dubbo(DubboSettings {
+                root: root.into(),
+                services_root: services_root.into(),
+                config_root: config_root.into(),
+                ask,
+                by: match by {
+                    DubboBy::Application => By::Application,
+                    DubboBy::Interface => By::Interface,
+                    DubboBy::Both => By::Both,
+                },
+            })
+        }
         LayoutConfig::Curator { root, protocol } => {
             LayoutSettings::Curator(CuratorSettings { root: root.into(), protocol })
         }

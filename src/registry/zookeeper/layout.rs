@@ -8,18 +8,21 @@
 //!
 //! | module | what |
 //! | --- | --- |
-//! | `dubbo` | Dubbo's registry: interfaces with their providers, and the rules that override them |
+//! | `dubbo` | Dubbo's registry: interfaces with their providers, applications with their instances, and the rules that override them |
 //! | `curator` | Curator's x-discovery and Spring Cloud ZooKeeper |
 //! | `template` | home-made ones: a pattern of the path, pointers into the data |
+//! | `question` | what a layout must know that is not in the tree |
 
 pub(crate) mod curator;
 pub(crate) mod dubbo;
+pub(crate) mod question;
 pub(crate) mod template;
 
 use std::sync::Arc;
 
 use crate::model::service::{ItemKind, Scope, Service, ServiceKey};
 use crate::registry::zookeeper::tree::Tree;
+use question::{Finding, Question};
 
 /// What a layout wants to know of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,6 +86,14 @@ pub(crate) trait Layout: Send + Sync {
 
     /// Every unit that something was noted of since the last time, as it is now.
     fn settle(&mut self, tree: &Tree) -> Vec<Unit>;
+
+    /// What it must know that is not in the tree, as of the last time that it settled.
+    fn questions(&self) -> Vec<Question> {
+        Vec::new()
+    }
+
+    /// Takes in what came of a question; the layouts that did not ask leave it.
+    fn learn(&mut self, _finding: &Finding) {}
 }
 
 /// A service without endpoints yet: `name` is what `{service}` and `{name}` stand for.

@@ -99,6 +99,18 @@ pub(crate) struct Session {
     state: zk::StateWatcher,
 }
 
+/// Reads single nodes beside the session's own reads: what the node at a path holds; `None`: there is none. An error in words.
+pub(crate) type Peek = dyn Fn(&str) -> BoxFuture<'static, Result<Option<Vec<u8>>, String>> + Send + Sync;
+
+async fn peek(client: zk::Client, path: String) -> Result<Option<Vec<u8>>, String> {
+    match client.get_data(&path).await {
+        Ok((data, _)) => Ok(Some(data)),
+        Err(zk::Error::NoNode) => Ok(None),
+        Err(zk::Error::NoAuth) => Err("it may not be read".into()),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
 /// A read to be done: of which node, and what of it.
 pub(crate) type Task = (Arc<str>, Wants);
 
@@ -127,6 +139,14 @@ impl Session {
             self.subtrees = subtrees;
         }
         Ok(())
+    }
+
+    /// For reads that nobody waits for.
+    pub(crate) fn peek(
+        &self,
+    ) -> impl Fn(&str) -> BoxFuture<'static, Result<Option<Vec<u8>>, String>> + use<> {
+        let client = self.client.clone();
+        move |path| peek(client.clone(), path.to_owned()).boxed()
     }
 
     /// Whether the session is connected now.

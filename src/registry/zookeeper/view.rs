@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::model::change::{Cause, Change, Item};
 use crate::model::service::{Service, ServiceKey};
+use crate::registry::zookeeper::layout::question::{Finding, Question};
 use crate::registry::zookeeper::layout::{Layout, Wants};
 use crate::registry::zookeeper::tree::{Tree, below, join};
 
@@ -32,11 +33,14 @@ pub(crate) enum Answer {
 type UnitId = (usize, Arc<str>);
 
 /// The view of one life.
+#[derive(Default)]
 pub(crate) struct View {
     layouts: Vec<Box<dyn Layout>>,
     tree: Tree,
     said: BTreeMap<UnitId, BTreeMap<ServiceKey, Arc<Service>>>,
     faults: BTreeMap<UnitId, Vec<String>>,
+    /// Whether any layout settled something since its questions were looked at.
+    settled: bool,
 }
 
 impl std::fmt::Debug for View {
@@ -48,7 +52,7 @@ impl std::fmt::Debug for View {
 impl View {
     /// Nothing was said yet; `known` is what an earlier life read, for what may not be read any more.
     pub(crate) fn new(layouts: Vec<Box<dyn Layout>>, known: Tree) -> Self {
-        Self { layouts, tree: known, said: BTreeMap::new(), faults: BTreeMap::new() }
+        Self { layouts, tree: known, ..Self::default() }
     }
 
     /// The mirror.
@@ -56,9 +60,14 @@ impl View {
         &self.tree
     }
 
-    /// The mirror, for the next life.
-    pub(crate) fn into_tree(self) -> Tree {
-        self.tree
+    /// Whether anything looks at the mirror.
+    pub(crate) fn has_layouts(&self) -> bool {
+        !self.layouts.is_empty()
+    }
+
+    /// For the next life: what is known, as if nothing of it had been said.
+    pub(crate) fn forget_said(self) -> Self {
+        Self::new(self.layouts, self.tree)
     }
 
     /// What any layout wants to know of the node at `path`.
@@ -115,8 +124,8 @@ impl View {
         new
     }
 
-    /// Everything was read anew: all that there is.
-    pub(crate) fn replace(&mut self, tree: Tree) -> Vec<Item> {
+    /// Everything was read anew, and nothing of it has been said.
+    pub(crate) fn replace(&mut self, tree: Tree) {
         self.tree = tree;
         self.said.clear();
         self.faults.clear();
@@ -124,7 +133,6 @@ impl View {
             layout.restart(&self.tree);
         }
         self.changes();
-        self.items()
     }
 
     /// All that there is.
@@ -137,6 +145,7 @@ impl View {
         let mut changes = Vec::new();
         for (at, layout) in self.layouts.iter_mut().enumerate() {
             for unit in layout.settle(&self.tree) {
+                self.settled = true;
                 let id = (at, unit.name);
                 let now = unit.services.into_iter().map(|s| (s.key.clone(), Arc::new(s))).collect();
                 tell(self.said.get(&id), &now, &mut changes);
@@ -145,6 +154,17 @@ impl View {
             }
         }
         changes
+    }
+
+    /// What layouts must know that is not in the tree; `None`: nothing changed since the last time.
+    pub(crate) fn questions(&mut self) -> Option<Vec<Question>> {
+        let all = || self.layouts.iter().flat_map(|layout| layout.questions());
+        std::mem::take(&mut self.settled).then(|| all().collect())
+    }
+
+    /// Takes in what came of a question.
+    pub(crate) fn learn(&mut self, finding: &Finding) {
+        self.layouts.iter_mut().for_each(|layout| layout.learn(finding));
     }
 
     /// How many services there are.

@@ -10,15 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::change::{Batch, Change, Item, Trust};
+use crate::model::change::{Batch, Change, Trust};
 use crate::model::service::RegistryName;
 use crate::pipeline::intake::Changes;
 use crate::registry::again::Again;
+use crate::registry::zookeeper::ask::Asker;
 use crate::registry::zookeeper::layout::Wants;
-use crate::registry::zookeeper::session::{Session, SessionError, Sign, Task, Watching};
+use crate::registry::zookeeper::session::{Peek, Session, SessionError, Sign, Task, Watching};
 use crate::registry::zookeeper::tree::Tree;
 use crate::registry::zookeeper::trouble;
 use crate::registry::zookeeper::view::{self, Answer, View};
@@ -30,6 +31,9 @@ use crate::runtime::status::Status;
 const LOOK: Duration = Duration::from_secs(5);
 /// How often what may not be read is tried again: nobody reports changed rights.
 const RETRY_DENIED: Duration = Duration::from_secs(60);
+/// How long what is not in the tree is waited for after a read of everything. Silence is safe, a service without its
+/// endpoints is not; but one provider that does not answer must not hold up the others.
+const HEAR_OUT: Duration = Duration::from_secs(2);
 
 /// One life.
 #[derive(Debug)]
@@ -46,14 +50,14 @@ impl Registry for ZooKeeperRegistry {
         stop: CancellationToken,
     ) -> BoxFuture<Result<(), RegistryError>> {
         Box::pin(async move {
-            let view = View::new(self.shared.layouts(), self.shared.tree(Tree::default()));
+            let (view, asker) = (self.shared.take_view(), Asker::default());
             let (again, quiet_since) = (Again::new(changes.clone()), Instant::now());
-            let mut life = Life { registry: &self, changes, again, view, doubt: None, quiet_since };
+            let mut life = Life { registry: &self, changes, again, view, asker, doubt: None, quiet_since };
             let ended = tokio::select! {
                 () = stop.cancelled() => Ok(()),
                 ended = life.live() => ended,
             };
-            self.shared.tree(life.view.into_tree());
+            self.shared.leave_view(life.view);
             ended
         })
     }
@@ -65,6 +69,8 @@ struct Life<'a> {
     /// When the guard wants everything to be read once more.
     again: Again,
     view: View,
+    /// Asks what is not in the tree.
+    asker: Asker,
     /// Why what was read is not believed.
     doubt: Option<String>,
     /// When something last changed.
@@ -99,7 +105,7 @@ impl Life<'_> {
             Ok(tree) => tree,
             Err(failure) => return failure,
         };
-        match self.say_all(tree).await {
+        match self.say_all(&session.peek(), tree).await {
             Ok(()) => self.follow(session).await,
             Err(closed) => Failure::Registry(closed),
         }
@@ -153,22 +159,37 @@ impl Life<'_> {
     }
 
     /// Puts everything together anew, where nothing else waits for it: a large tree takes a second.
-    async fn replace(&mut self, tree: Tree) -> Result<Vec<Item>, RegistryError> {
+    async fn replace(&mut self, tree: Tree) -> Result<(), RegistryError> {
         let mut view = std::mem::replace(&mut self.view, View::new(Vec::new(), Tree::default()));
         let done = tokio::task::spawn_blocking(move || {
-            let items = view.replace(tree);
-            (view, items)
+            view.replace(tree);
+            view
         });
-        let (view, items) = done.await.map_err(|e| {
+        self.view = done.await.map_err(|e| {
             RegistryError::Failed(format!("putting services together ended unexpectedly: {e}"))
         })?;
-        self.view = view;
-        Ok(items)
+        Ok(())
+    }
+
+    /// Waits a moment for answers without which services would seem to have lost endpoints: what is said next is all that
+    /// there is. Only where nobody has failed to answer yet, so that it delays a read of everything once and not for long.
+    async fn hear_out(&mut self, peek: &Peek) {
+        let end = Instant::now() + HEAR_OUT;
+        self.view.questions().into_iter().for_each(|questions| self.asker.set(questions));
+        while self.asker.is_curious() {
+            match timeout_at(end, self.asker.next(peek)).await {
+                Ok(finding) => self.view.learn(&finding),
+                Err(_) => return,
+            }
+        }
     }
 
     /// Says all that was read.
-    async fn say_all(&mut self, tree: Tree) -> Result<(), RegistryError> {
-        let items = self.replace(tree).await?;
+    async fn say_all(&mut self, peek: &Peek, tree: Tree) -> Result<(), RegistryError> {
+        self.replace(tree).await?;
+        self.hear_out(peek).await;
+        self.view.changes();
+        let items = self.view.items();
         let believed = &self.registry.shared.believed;
         let before = believed.load(Ordering::Relaxed);
         self.doubt = (items.is_empty() && before > 0).then(|| {
@@ -200,13 +221,19 @@ impl Life<'_> {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut denied_tried = Instant::now();
+        let peek = session.peek();
         loop {
+            self.view.questions().into_iter().for_each(|questions| self.asker.set(questions));
             let signs = tokio::select! {
                 signs = session.gather() => signs,
+                finding = self.asker.next(&peek) => {
+                    self.view.learn(&finding);
+                    Vec::new()
+                }
                 _ = looks.tick() => Vec::new(),
                 () = self.again.wait() => {
                     let tree = self.read_all(session).await?;
-                    self.say_all(tree).await?;
+                    self.say_all(&session.peek(), tree).await?;
                     continue;
                 }
             };

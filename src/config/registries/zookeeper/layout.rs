@@ -14,10 +14,14 @@ pub enum LayoutConfig {
     Dubbo {
         /// Its root.
         root: String,
+        /// Where applications register themselves.
+        services_root: String,
         /// Where the configuration centre is.
         config_root: String,
         /// What becomes a service.
         by: DubboBy,
+        /// Whether instances are asked what they provide.
+        ask: bool,
     },
     /// Curator's x-discovery, Spring Cloud ZooKeeper.
     Curator {
@@ -64,7 +68,7 @@ const KINDS: [&str; 3] = ["dubbo", "curator", "template"];
 const DUBBO: &str = "/dubbo";
 /// Where its configuration centre is, whatever the group.
 const CONFIG: &str = "/dubbo/config";
-/// Where Spring Cloud is.
+/// Where Spring Cloud is, and Dubbo's applications unless a registry's `group` says otherwise.
 const SERVICES: &str = "/services";
 
 /// Reads `layouts`; absent: Dubbo's and Spring Cloud's where they usually are.
@@ -87,7 +91,13 @@ pub(super) fn decode(f: &mut Fields<'_, '_>) -> Option<Vec<LayoutConfig>> {
 
 fn usual() -> Vec<LayoutConfig> {
     vec![
-        LayoutConfig::Dubbo { root: DUBBO.into(), config_root: CONFIG.into(), by: DubboBy::Application },
+        LayoutConfig::Dubbo {
+            root: DUBBO.into(),
+            services_root: SERVICES.into(),
+            config_root: CONFIG.into(),
+            by: DubboBy::Application,
+            ask: true,
+        },
         LayoutConfig::Curator { root: SERVICES.into(), protocol: Protocol::Auto },
     ]
 }
@@ -119,10 +129,15 @@ fn one(f: &mut Fields<'_, '_>, node: &Node) -> Option<LayoutConfig> {
 }
 
 fn dubbo(mut f: Fields<'_, '_>) -> LayoutConfig {
+    let root = f.or("root", DUBBO.into(), path);
+    // With a `group`, applications register below the same root as interfaces.
+    let services = if root == DUBBO { SERVICES.into() } else { root.clone() };
     LayoutConfig::Dubbo {
-        root: f.or("root", DUBBO.into(), path),
+        services_root: f.or("servicesRoot", services, path),
         config_root: f.or("configRoot", CONFIG.into(), path),
         by: f.or("by", DubboBy::Application, |n| n.choice(&BY)),
+        ask: f.or("askProviders", true, Node::boolean),
+        root,
     }
 }
 
@@ -224,9 +239,11 @@ impl LayoutConfig {
     /// As it is written.
     pub(super) fn shown(&self) -> Value {
         match self {
-            Self::Dubbo { root, config_root, by } => {
+            Self::Dubbo { root, services_root, config_root, by, ask } => {
                 let by = BY.iter().find(|(_, b)| b == by).map_or("", |(name, _)| name);
-                json!({ "dubbo": { "root": root, "configRoot": config_root, "by": by } })
+                json!({ "dubbo": {
+                    "root": root, "servicesRoot": services_root, "configRoot": config_root, "by": by, "askProviders": ask,
+                } })
             }
             Self::Curator { root, protocol } => {
                 json!({ "curator": { "root": root, "protocol": protocol_shown(*protocol) } })

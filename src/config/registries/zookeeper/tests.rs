@@ -23,7 +23,8 @@ fn servers_alone_are_enough() {
     assert_eq!(
         places,
         [
-            json!({"dubbo": {"root": "/dubbo", "configRoot": "/dubbo/config", "by": "application"}}),
+            json!({"dubbo": {"root": "/dubbo", "servicesRoot": "/services", "configRoot": "/dubbo/config",
+                "by": "application", "askProviders": true}}),
             json!({"curator": {"root": "/services", "protocol": "auto"}}),
         ]
     );
@@ -39,6 +40,16 @@ fn what_is_shown_can_be_written_and_has_no_secret() {
     assert!(!shown.to_string().contains("s3cret"));
     assert_eq!(read(&shown.to_string().replace("***", "s3cret")).unwrap(), got);
     assert_eq!(got.chroot.as_deref(), Some("/prod"));
+}
+
+#[test]
+fn where_the_root_is_another_applications_are_below_it_too() {
+    for (written, want) in
+        [("root: /myroot", "/myroot"), ("root: /myroot, servicesRoot: /apps", "/apps"), ("", "/services")]
+    {
+        let got = read(&format!("{{servers: [a], layouts: [{{dubbo: {{{written}}}}}]}}")).unwrap();
+        assert_eq!(got.layouts[0].shown()["dubbo"]["servicesRoot"], want);
+    }
 }
 
 #[test]
@@ -69,6 +80,7 @@ fn what_makes_no_sense_is_refused_with_what_to_write() {
         ("servers: [a], layouts: [{dubbo: {}, curator: {}}]", "one kind"),
         ("servers: [a], layouts: [{dubbo: {}}, {dubbo: {by: both}}]", "in this list already"),
         ("servers: [a], layouts: [{dubbo: {by: service}}]", "`application`, `interface` or `both`"),
+        ("servers: [a], layouts: [{dubbo: {askProviders: 7}}]", "true or false"),
         ("servers: [a], layouts: [{template: {}}]", "`path` is missing"),
         ("servers: [a], layouts: [{template: {path: a}}]", "begins with `/`"),
         ("servers: [a], layouts: [{template: {path: '/{service}/{instance}'}}]", "all of ZooKeeper"),

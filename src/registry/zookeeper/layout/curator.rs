@@ -9,7 +9,7 @@ mod instance;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub(crate) use instance::{Instance, Read};
+pub(crate) use instance::{Instance, Read, is_dubbo};
 
 use crate::model::endpoint::{Endpoint, EndpointPorts};
 use crate::model::service::{Protocol, Scope};
@@ -53,10 +53,14 @@ impl Curator {
         let mut unit = Unit { name: Arc::clone(folder), services: Vec::new(), faults: Vec::new() };
         let (Some(name), Some(node)) = (below(folder, &self.root), tree.get(folder)) else { return unit };
         let mut made = service(&format!("{}#{name}", self.root), name, &self.scope, DOMAIN);
-        let (mut found, mut spring) = (false, false);
+        let (mut found, mut foreign, mut spring) = (false, false, false);
         for (id, child) in node.children() {
             match Read::of(child) {
-                Read::Nothing | Read::Foreign => continue,
+                Read::Nothing => continue,
+                Read::Foreign => {
+                    foreign = true;
+                    continue;
+                }
                 Read::LeftOut(reason) => made.left_out.add(&reason, Arc::clone(id)),
                 Read::Instance(instance) => {
                     spring |= instance.spring;
@@ -68,7 +72,8 @@ impl Curator {
         if !made.endpoints.is_empty() && !spring {
             made.says.protocol = Some(self.protocol);
         }
-        if found {
+        // What cannot be read beside Dubbo's instances is a broken one of those.
+        if found && (!foreign || !made.endpoints.is_empty()) {
             unit.services.push(made);
         }
         unit

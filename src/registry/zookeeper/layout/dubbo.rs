@@ -1,22 +1,35 @@
-//! Dubbo's registry: `/dubbo/<interface>/{providers,configurators,routers}/<encoded URL>`, and the rules in `/dubbo/config`.
+//! Dubbo's registry, at both of its levels. By interface: `/dubbo/<interface>/{providers,configurators,routers}/<encoded
+//! URL>`. By application: `/services/<application>/<instance>`, with what a revision provides in `/dubbo/metadata` or told
+//! by the instances themselves. And the rules in `/dubbo/config`.
 //!
-//! Providers become services by application (one for everything that an application provides), by interface (one for each
-//! interface, group and version), or both. Override rules are applied in Dubbo's order; routers and rules that only concern
-//! some consumers are not applied, and the service says so by name ([`assemble::NOT_APPLIED`]).
-//!
-//! Whatever tells how instances are found besides interfaces (Dubbo 3's `/services/<application>` and `/dubbo/metadata`)
-//! ends in [`Provider`]s too: `assemble` does not ask where one comes from.
+//! Whatever level they register at, providers end in [`Provider`]s, and become services by application (one for everything
+//! that an application provides), by interface (one for each interface, group and version), or both. What is registered at
+//! both levels is one provider; while a level goes, the other one holds the service. Override rules are applied in Dubbo's
+//! order; routers and rules that only concern some consumers are not applied, and the service says so by name
+//! ([`assemble::NOT_APPLIED`]).
 //!
 //! | module | what |
 //! | --- | --- |
+//! | `place` | what a path is |
 //! | `url` | a URL as a node's name |
-//! | `provider` | what a provider's URL says |
+//! | `provider` | what a provider says |
+//! | `folders` | the interfaces' folders, read |
+//! | `instance` | one instance of an application |
+//! | `metadata` | what a revision of an application provides |
+//! | `applications` | the applications' instances and what is known of them |
 //! | `rule` | override rules, from URLs and from YAML |
 //! | `governance` | which of them concern whom, and in which order |
+//! | `offers` | both levels and the rules together |
 //! | `assemble` | providers become services |
 
+mod applications;
 mod assemble;
+mod folders;
 mod governance;
+mod instance;
+pub(crate) mod metadata;
+mod offers;
+mod place;
 mod provider;
 mod rule;
 mod url;
@@ -24,18 +37,16 @@ mod url;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use assemble::{Assembler, Offer};
+use applications::Applications;
+use assemble::Assembler;
+use folders::Folders;
 use governance::{Central, Target};
-use provider::Provider;
+use place::{Place, Places, RESERVED};
 
 use crate::model::service::Scope;
+use crate::registry::zookeeper::layout::question::{Finding, Question};
 use crate::registry::zookeeper::layout::{Layout, Unit, Wants};
-use crate::registry::zookeeper::tree::{Node, Tree, below, join};
-
-/// Children of the root that are no interfaces.
-const RESERVED: [&str; 3] = ["config", "metadata", "mapping"];
-/// The folder of the rules in the configuration centre.
-const RULES: &str = "dubbo";
+use crate::registry::zookeeper::tree::{Node, Tree, join};
 
 /// What becomes a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,218 +72,220 @@ impl By {
 /// Where Dubbo's registry is, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DubboSettings {
-    /// Its root: `/dubbo`, or another where the providers' registry has a `group`.
+    /// Its root: `/dubbo`, or another where the providers' registry has a `group`. The metadata report is below it.
     pub root: Arc<str>,
+    /// Where applications register themselves: `/services`, or the root where that is another.
+    pub services_root: Arc<str>,
     /// Where the configuration centre is: `/dubbo/config`, whatever the group.
     pub config_root: Arc<str>,
     /// What becomes a service.
     pub by: By,
+    /// Whether instances are asked what they provide where the metadata report does not say it.
+    pub ask: bool,
+}
+
+impl DubboSettings {
+    /// Everything where it usually is.
+    #[must_use]
+    pub fn usual(by: By) -> Self {
+        Self {
+            root: "/dubbo".into(),
+            services_root: "/services".into(),
+            config_root: "/dubbo/config".into(),
+            by,
+            ask: true,
+        }
+    }
 }
 
 /// The layout.
 #[derive(Debug)]
 pub(crate) struct Dubbo {
     settings: DubboSettings,
+    places: Places,
     assembler: Assembler,
     central: Central,
-    /// The applications that provide each interface's folder.
-    members: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
-    /// The folders in which each application provides something.
-    folders: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    folders: Folders,
+    applications: Applications,
+    /// What is to be asked, by application.
+    questions: BTreeMap<Arc<str>, Vec<Question>>,
     touched: Touched,
 }
 
 /// What something was noted of.
 #[derive(Debug, Default)]
 struct Touched {
-    folders: BTreeSet<Arc<str>>,
-    applications: BTreeSet<Arc<str>>,
     /// Nodes of the configuration centre.
     rules: BTreeSet<Arc<str>>,
+    /// Folders in which something may be new.
+    folders: BTreeSet<Arc<str>>,
+    /// Instances by path, with their applications.
+    instances: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// Interfaces that may be mapped otherwise.
+    mappings: BTreeSet<Arc<str>>,
+    /// Applications of which something was learnt.
+    learnt: BTreeSet<Arc<str>>,
+}
+
+/// Units that are to be put together anew.
+#[derive(Debug, Default)]
+struct Stale {
+    /// Of interfaces, by the names of their folders, whether these are there or not.
+    folders: BTreeSet<Arc<str>>,
+    /// Of applications.
+    applications: BTreeSet<Arc<str>>,
 }
 
 impl Dubbo {
-    /// The layout below the root of `settings`.
+    /// The layout below the roots of `settings`.
     pub(crate) fn new(settings: DubboSettings, scope: Scope) -> Self {
         let assembler = Assembler { root: Arc::clone(&settings.root), scope };
-        let (central, members, folders, touched) = Default::default();
-        Self { settings, assembler, central, members, folders, touched }
+        let places = Places::new(&settings);
+        let (central, folders, applications, questions, touched) = Default::default();
+        Self { settings, places, assembler, central, folders, applications, questions, touched }
     }
 
-    fn rules_root(&self) -> Arc<str> {
-        join(&self.settings.config_root, RULES)
+    /// Reads what is new in the interfaces' folders.
+    fn read_folders(&mut self, tree: &Tree, stale: &mut Stale) {
+        for folder in std::mem::take(&mut self.touched.folders) {
+            let node = tree.get(&join(&self.settings.root, &folder));
+            stale.applications.extend(self.folders.sync(&folder, node));
+            // The folder's rules hold for whoever registers only itself, too.
+            let interface = folders::interface_in(&folder);
+            stale.applications.extend(self.applications.declaring(&interface).cloned());
+            stale.folders.insert(folder);
+        }
     }
 
-    /// Reads the rules of the configuration centre that something was noted of, and touches whom they concern.
-    fn read_rules(&mut self, tree: &Tree) {
+    /// Reads what is new of the applications' instances.
+    fn read_instances(&mut self, tree: &Tree, stale: &mut Stale) {
+        let mut applications = std::mem::take(&mut self.touched.learnt);
+        for (path, application) in std::mem::take(&mut self.touched.instances) {
+            let data = tree.get(&path).and_then(|node| node.data.as_deref());
+            self.applications.sync(&application, &path, data);
+            applications.insert(application);
+        }
+        for interface in std::mem::take(&mut self.touched.mappings) {
+            let mapped = self.mapped(tree, &interface);
+            let interface = folders::interface_in(&interface).into();
+            applications.extend(self.applications.map(&interface, mapped));
+        }
+        for application in applications {
+            let concerned = self.applications.index(&application);
+            stale.folders.extend(concerned.iter().map(|interface| Arc::from(url::encode(interface))));
+            stale.applications.insert(application);
+        }
+    }
+
+    /// Who provides the interface of this name, says the mapping.
+    fn mapped(&self, tree: &Tree, name: &str) -> BTreeSet<Arc<str>> {
+        let Some((value, folder)) = self.places.mapping(name) else { return BTreeSet::new() };
+        let data = tree.get(&value).and_then(|node| node.data.as_deref()).unwrap_or_default();
+        let text = std::str::from_utf8(data).unwrap_or_default();
+        let listed = text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(Arc::from);
+        let below = tree.get(&folder).into_iter().flat_map(Node::children).map(|(name, _)| Arc::clone(name));
+        listed.chain(below).collect()
+    }
+
+    /// Reads the rules of the configuration centre that something was noted of.
+    fn read_rules(&mut self, tree: &Tree, stale: &mut Stale) {
         for name in std::mem::take(&mut self.touched.rules) {
-            let node = tree.get(&join(&self.rules_root(), &name));
+            let node = tree.get(&join(&self.places.rules, &name));
             let Some(target) = self.central.read(&name, node) else { continue };
             let (Target::Interface(key) | Target::Either(key)) = &target;
-            let mut folders: BTreeSet<Arc<str>> = self.folder_of(key).into_iter().collect();
-            if let Target::Either(key) = &target
-                && let Some((application, provided)) = self.folders.get_key_value(key)
-            {
+            let mut folders: BTreeSet<Arc<str>> = self.folders.of_interface(key).into_iter().collect();
+            if self.applications.declaring(key).next().is_some() {
+                folders.insert(url::encode(key).into());
+            }
+            if let Target::Either(application) = &target {
                 // An application's rule holds for its interfaces as well.
-                self.touched.applications.insert(Arc::clone(application));
-                folders.extend(provided.iter().cloned());
+                stale.applications.insert(Arc::clone(application));
+                folders.extend(self.folders_of(application));
             }
             for folder in folders {
-                self.touched.applications.extend(self.members.get(&folder).into_iter().flatten().cloned());
-                self.touched.folders.insert(folder);
+                stale.applications.extend(self.folders.applications(&folder).cloned());
+                let interface = folders::interface_in(&folder);
+                stale.applications.extend(self.applications.declaring(&interface).cloned());
+                stale.folders.insert(folder);
             }
         }
     }
 
-    /// The folder of `interface`, if there is one.
-    fn folder_of(&self, interface: &str) -> Option<Arc<str>> {
-        self.members.get_key_value(&*url::encode(interface)).map(|(folder, _)| Arc::clone(folder))
-    }
-
-    /// Keeps both indexes in line with who provides `folder` now, and touches every application that it concerns.
-    fn index(&mut self, tree: &Tree, folder: &Arc<str>) {
-        let there = tree.get(&join(&self.settings.root, folder)).is_some();
-        let now = self.applications(tree, folder);
-        let before = self.members.remove(folder).unwrap_or_default();
-        for application in before.difference(&now) {
-            if let Some(folders) = self.folders.get_mut(application) {
-                folders.remove(folder);
-                if folders.is_empty() {
-                    self.folders.remove(application);
-                }
-            }
-        }
-        for application in &now {
-            self.folders.entry(Arc::clone(application)).or_default().insert(Arc::clone(folder));
-        }
-        self.touched.applications.extend(before.into_iter().chain(now.iter().cloned()));
-        if there {
-            self.members.insert(Arc::clone(folder), now);
-        }
-    }
-
-    /// All that `folder` offers: its providers with the rules applied.
-    fn offer(&self, tree: &Tree, folder: &str) -> Offer {
-        let mut offer = Offer::default();
-        let Some(node) = tree.get(&join(&self.settings.root, folder)) else { return offer };
-        let interface = interface_in(folder);
-        let rules = self.central.for_interface(node, &interface);
-        offer.not_applied.extend(rules.routers());
-        for (name, _) in node.child("providers").into_iter().flat_map(Node::children) {
-            let id = url::shown(name);
-            match Provider::parse(name, &interface) {
-                Ok(mut provider) => {
-                    rules.apply(&mut provider, &mut offer.not_applied);
-                    offer.providers.push((id, provider));
-                }
-                Err(fault) => offer.faults.push((id, fault)),
-            }
-        }
-        offer
-    }
-
-    /// The applications that provide `folder`; rules change nothing about that.
-    fn applications(&self, tree: &Tree, folder: &str) -> BTreeSet<Arc<str>> {
-        let path = join(&join(&self.settings.root, folder), "providers");
-        let names = tree.get(&path).into_iter().flat_map(Node::children).map(|(name, _)| name);
-        let interface = interface_in(folder);
-        names.filter_map(|name| Provider::parse(name, &interface).ok()?.application).collect()
-    }
-
-    fn interface_unit(&self, tree: &Tree, folder: &Arc<str>) -> Unit {
-        let offer = self.offer(tree, folder);
-        let path = join(&self.settings.root, folder);
-        let mut faults: Vec<String> =
-            offer.faults.iter().map(|(id, fault)| format!("{path}: {id}: {fault}")).collect();
-        let mut services = Vec::new();
-        if self.settings.by.interface() {
-            services = self.assembler.interfaces(&interface_in(folder), &offer);
-        } else {
-            let nameless = offer.providers.iter().filter(|(_, p)| p.application.is_none());
-            faults.extend(nameless.map(|(id, _)| format!("{path}: {id}: it names no application")));
-        }
-        Unit { name: format!("interface {folder}").into(), services, faults }
-    }
-
-    fn application_unit(&self, tree: &Tree, application: &Arc<str>) -> Unit {
-        let folders = self.folders.get(application).into_iter().flatten();
-        let mut offers = folders.map(|folder| self.offer(tree, folder)).collect::<Vec<_>>();
-        if let Some(first) = offers.first_mut() {
-            first.not_applied.extend(self.central.routers_of(application));
-        }
-        let services = self.assembler.application(application, &offers).into_iter().collect();
-        Unit { name: format!("application {application}").into(), services, faults: Vec::new() }
+    /// The folders of all that `application` provides at either level.
+    fn folders_of(&self, application: &str) -> BTreeSet<Arc<str>> {
+        let declared = self.applications.declares(application).map(|i| Arc::from(url::encode(i)));
+        self.folders.of_application(application).cloned().chain(declared).collect()
     }
 }
 
 impl Layout for Dubbo {
     fn roots(&self) -> Vec<Arc<str>> {
-        vec![Arc::clone(&self.settings.root), Arc::clone(&self.settings.config_root)]
+        self.places.roots()
     }
 
     fn wants(&self, path: &str) -> Wants {
-        if *path == *self.settings.config_root || *path == *self.rules_root() {
-            return Wants::Children;
-        }
-        if let Some(name) = below(path, &self.rules_root()) {
-            return governance::wants(name);
-        }
-        if *path == *self.settings.root {
-            return Wants::Children;
-        }
-        let Some(rest) = below(path, &self.settings.root) else { return Wants::Nothing };
-        let mut names = rest.split('/');
-        match (names.next(), names.next(), names.next(), names.next()) {
-            (Some(first), ..) if RESERVED.contains(&first) => Wants::Nothing,
-            (Some(_), None, ..) => Wants::Children,
-            (Some(_), Some("providers" | "configurators" | "routers"), None, _) => Wants::Children,
-            (Some(_), Some("providers" | "configurators" | "routers"), Some(_), None) => Wants::Name,
-            _ => Wants::Nothing,
-        }
+        self.places.of(path).wants()
     }
 
     fn note(&mut self, path: &str) {
-        if let Some(name) = below(path, &self.rules_root()) {
-            self.touched.rules.insert(name.into());
-        } else if self.wants(path) != Wants::Nothing
-            && let Some(rest) = below(path, &self.settings.root)
-        {
-            let folder = rest.split_once('/').map_or(rest, |(folder, _)| folder);
-            self.touched.folders.insert(folder.into());
+        match self.places.of(path) {
+            Place::Elsewhere | Place::Way => {}
+            Place::Rule(name) => drop(self.touched.rules.insert(name.into())),
+            Place::Folder(name, _) => drop(self.touched.folders.insert(name.into())),
+            Place::Instance(name) => drop(self.touched.instances.insert((path.into(), name.into()))),
+            Place::Mapping(name, _) => drop(self.touched.mappings.insert(name.into())),
         }
     }
 
     fn restart(&mut self, tree: &Tree) {
         self.central = Central::default();
-        let rules = tree.get(&self.rules_root()).into_iter().flat_map(Node::children);
-        self.touched.rules.extend(rules.map(|(name, _)| Arc::clone(name)));
-        let known = std::mem::take(&mut self.members).into_keys();
-        self.touched.applications.extend(std::mem::take(&mut self.folders).into_keys());
-        self.touched.folders.extend(known);
-        let there = tree.get(&self.settings.root).into_iter().flat_map(Node::children);
-        let interfaces = there.map(|(name, _)| name).filter(|name| !RESERVED.contains(&&***name));
-        self.touched.folders.extend(interfaces.cloned());
+        self.touched.rules.extend(names(tree, &self.places.rules));
+        self.touched.folders.extend(self.folders.names().cloned());
+        let there = names(tree, &self.settings.root).filter(|name| !RESERVED.contains(&&**name));
+        self.touched.folders.extend(there);
+        let known = self.applications.paths().map(|(name, path)| (Arc::clone(path), Arc::clone(name)));
+        self.touched.instances.extend(known);
+        for root in [&self.settings.root, &self.settings.services_root] {
+            for application in names(tree, root) {
+                let folder = join(root, &application);
+                let paths = names(tree, &folder).map(|id| join(&folder, &id));
+                let instances = paths.filter(|path| matches!(self.places.of(path), Place::Instance(_)));
+                self.touched.instances.extend(instances.map(|path| (path, Arc::clone(&application))));
+            }
+        }
+        let mapped = self.applications.mapped_interfaces().map(|i| Arc::from(url::encode(i)));
+        self.touched.mappings.extend(mapped);
+        self.touched.mappings.extend(self.places.mapping_roots().flat_map(|root| names(tree, root)));
     }
 
     fn settle(&mut self, tree: &Tree) -> Vec<Unit> {
+        let mut stale = Stale::default();
         // Who provides what comes first: a rule has to find whom it concerns.
-        for folder in self.touched.folders.clone() {
-            self.index(tree, &folder);
+        self.read_folders(tree, &mut stale);
+        self.read_instances(tree, &mut stale);
+        self.read_rules(tree, &mut stale);
+        for application in &stale.applications {
+            self.ask_about(application);
         }
-        self.read_rules(tree);
-        let Touched { folders, mut applications, .. } = std::mem::take(&mut self.touched);
-        if !self.settings.by.application() {
-            applications.clear();
-        }
-        let mut units: Vec<Unit> = folders.iter().map(|folder| self.interface_unit(tree, folder)).collect();
-        units.extend(applications.iter().map(|application| self.application_unit(tree, application)));
+        let mut units: Vec<Unit> = stale.folders.iter().map(|f| self.interface_unit(tree, f)).collect();
+        units.extend(stale.applications.iter().map(|a| self.application_unit(tree, a)));
         units
+    }
+
+    fn questions(&self) -> Vec<Question> {
+        self.questions.values().flatten().cloned().collect()
+    }
+
+    fn learn(&mut self, finding: &Finding) {
+        if self.applications.learn(finding) {
+            self.touched.learnt.insert(Arc::clone(&finding.key.application));
+        }
     }
 }
 
-/// The interface whose folder is called so: names of nodes are percent-encoded.
-fn interface_in(folder: &str) -> String {
-    url::decode(folder).unwrap_or_else(|| folder.to_owned())
+/// The names of what is below `path`.
+fn names<'a>(tree: &'a Tree, path: &str) -> impl Iterator<Item = Arc<str>> + use<'a> {
+    tree.get(path).into_iter().flat_map(Node::children).map(|(name, _)| Arc::clone(name))
 }
 
 #[cfg(test)]

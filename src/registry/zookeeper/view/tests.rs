@@ -5,8 +5,7 @@ use crate::registry::zookeeper::layout::dubbo::{By, Dubbo, DubboSettings};
 
 fn view() -> View {
     let scope = Scope::new("test");
-    let dubbo =
-        DubboSettings { root: "/dubbo".into(), config_root: "/dubbo/config".into(), by: By::Interface };
+    let dubbo = DubboSettings::usual(By::Interface);
     let curator = CuratorSettings { root: "/services".into(), protocol: Protocol::Auto };
     let layouts: Vec<Box<dyn Layout>> =
         vec![Box::new(Dubbo::new(dubbo, scope.clone())), Box::new(Curator::new(curator, scope))];
@@ -107,7 +106,8 @@ fn a_full_read_says_everything_and_forgets_what_was_said() {
     let mut tree = Tree::default();
     tree.put("/dubbo/b.B/providers/dubbo:%2F%2F10.0.0.1:1%2Fb.B");
     tree.put("/dubbo/b.B/providers/rubbish");
-    let items = view.replace(tree);
+    view.replace(tree);
+    let items = view.items();
     assert_eq!(items.iter().map(|i| &*i.key().name).collect::<Vec<_>>(), ["/dubbo/b.B"]);
     assert!(view.changes().is_empty());
     assert_eq!(view.faults().collect::<Vec<_>>(), ["/dubbo/b.B: rubbish: its name is no URL"]);

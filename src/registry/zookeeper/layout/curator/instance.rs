@@ -14,8 +14,12 @@ const SPRING: &str = "org.springframework.cloud.zookeeper.";
 /// The beginning of Dubbo's.
 const DUBBO: &str = "org.apache.dubbo.";
 /// What Dubbo 3's metadata never lacks one of, whatever the class.
-const DUBBO_KEYS: [&str; 3] =
-    ["dubbo.metadata.revision", "dubbo.metadata-service.url-params", "dubbo.metadata.storage-type"];
+const DUBBO_KEYS: [&str; 4] = [
+    "dubbo.metadata.revision",
+    "dubbo.metadata-service.url-params",
+    "dubbo.metadata.storage-type",
+    "dubbo.endpoints",
+];
 /// Spring's own word for how an instance is; no label.
 const STATUS: &str = "instance_status";
 /// ZooKeeper's own limit is 1 MiB; an instance has hundreds of bytes.
@@ -69,12 +73,10 @@ impl Read {
 
     fn of_map(map: &Map<String, Value>) -> Self {
         let payload = map.get("payload").and_then(Value::as_object);
-        let class = payload.and_then(|p| p.get("@class")).and_then(Value::as_str).unwrap_or_default();
-        let metadata = payload.and_then(|p| p.get("metadata")).and_then(Value::as_object);
-        let dubbo = |m: &Map<String, Value>| DUBBO_KEYS.iter().any(|key| m.contains_key(*key));
-        if class.starts_with(DUBBO) || metadata.is_some_and(dubbo) {
+        if is_dubbo(payload) {
             return Self::Foreign;
         }
+        let metadata = payload.and_then(|p| p.get("metadata")).and_then(Value::as_object);
         if map.get("enabled") == Some(&Value::Bool(false)) {
             return Self::LeftOut("disabled".into());
         }
@@ -88,7 +90,7 @@ impl Read {
                 address,
                 port,
                 secure_port,
-                spring: class.starts_with(SPRING),
+                spring: class(payload).starts_with(SPRING),
                 metadata: metadata.into_iter().flatten().filter_map(label).collect(),
             })),
             Err(reason) => Self::LeftOut(reason.into()),
@@ -106,6 +108,17 @@ impl Read {
         }
         Ok((address, plain, secure))
     }
+}
+
+fn class(payload: Option<&Map<String, Value>>) -> &str {
+    payload.and_then(|p| p.get("@class")).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Whether this payload is one of Dubbo 3's: by its class, or by metadata that has Dubbo's keys, whatever the class.
+pub(crate) fn is_dubbo(payload: Option<&Map<String, Value>>) -> bool {
+    let metadata = payload.and_then(|p| p.get("metadata")).and_then(Value::as_object);
+    class(payload).starts_with(DUBBO)
+        || metadata.is_some_and(|m| DUBBO_KEYS.iter().any(|key| m.contains_key(*key)))
 }
 
 /// `null` is none; some writers quote numbers.

@@ -1,8 +1,9 @@
 //! Providers become services. Where a provider was found does not matter here.
 //!
-//! An instance is an address with the ports that it serves; providers of several interfaces or protocols at one address are
-//! one instance, and of two instances on one machine each gets its own ports, in order. It says what all of its providers
-//! say; it weighs what the heaviest of them weighs, and it is left out only once all of them are disabled.
+//! An instance is an application's address with the ports that it serves there; its providers of several interfaces or
+//! protocols are one instance, and of two instances on one machine each gets its own ports, in order. It says what all of its providers
+//! say; it weighs what the heaviest of them weighs, and it is left out only once all of them are disabled. A bare one has a
+//! say only where there is no other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,9 +35,9 @@ const MAX_ANNOTATION: usize = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Offer {
     /// Its providers with what they are called, rules applied.
-    pub(crate) providers: Vec<(String, Provider)>,
+    pub(crate) providers: Vec<(Arc<str>, Provider)>,
     /// Names that say no provider, and why.
-    pub(crate) faults: Vec<(String, Fault)>,
+    pub(crate) faults: Vec<(Arc<str>, Fault)>,
     /// Rules that were not applied.
     pub(crate) not_applied: BTreeSet<NotApplied>,
 }
@@ -53,7 +54,7 @@ pub(crate) struct Assembler {
 impl Assembler {
     /// A service for each group and version of the interface.
     pub(crate) fn interfaces(&self, interface: &str, offer: &Offer) -> Vec<Service> {
-        let mut by_key: BTreeMap<String, Vec<&(String, Provider)>> = BTreeMap::new();
+        let mut by_key: BTreeMap<String, Vec<&(Arc<str>, Provider)>> = BTreeMap::new();
         for named in &offer.providers {
             by_key.entry(named.1.service_key()).or_default().push(named);
         }
@@ -99,7 +100,7 @@ impl Assembler {
 }
 
 /// The application of all providers; empty where they differ.
-fn common_application(providers: &[&(String, Provider)]) -> String {
+fn common_application(providers: &[&(Arc<str>, Provider)]) -> String {
     let all: BTreeSet<Option<&str>> = providers.iter().map(|(_, p)| p.application.as_deref()).collect();
     match all.first() {
         Some(Some(one)) if all.len() == 1 => (*one).to_owned(),
@@ -109,7 +110,7 @@ fn common_application(providers: &[&(String, Provider)]) -> String {
 
 fn fill(
     service: &mut Service,
-    providers: &[&(String, Provider)],
+    providers: &[&(Arc<str>, Provider)],
     about: &[(&str, &str)],
     not_applied: &BTreeSet<NotApplied>,
 ) {
@@ -117,13 +118,13 @@ fn fill(
     let words = words.join("; ");
     let present = about.iter().copied().chain([(NOT_APPLIED, words.as_str())]).filter(|(_, v)| !v.is_empty());
     service.annotations = present.map(|(k, v)| (k, cut(v))).collect();
-    let mut instances: BTreeMap<&Address, Ports<'_>> = BTreeMap::new();
+    let mut instances: BTreeMap<(&Address, Option<&Arc<str>>), Ports<'_>> = BTreeMap::new();
     for (id, provider) in providers {
-        let ports = instances.entry(&provider.address).or_default();
+        let ports = instances.entry((&provider.address, provider.application.as_ref())).or_default();
         let of_protocol = ports.entry(&provider.port_name).or_default();
         of_protocol.entry(provider.port).or_default().push((id, provider));
     }
-    for (address, ports) in instances {
+    for ((address, _), ports) in instances {
         let most = ports.values().map(BTreeMap::len).max().unwrap_or_default();
         for nth in 0..most {
             let own = ports.iter().filter_map(|(name, ports)| Some((*name, ports.iter().nth(nth)?)));
@@ -132,24 +133,26 @@ fn fill(
     }
 }
 
-/// The providers at one address, by protocol and port.
-type Ports<'a> = BTreeMap<&'a Arc<str>, BTreeMap<u16, Vec<(&'a String, &'a Provider)>>>;
+/// An application's providers at one address, by protocol and port.
+type Ports<'a> = BTreeMap<&'a Arc<str>, BTreeMap<u16, Vec<(&'a Arc<str>, &'a Provider)>>>;
 /// The providers of one instance: by protocol, the port and who serves it.
-type Own<'a> = (&'a Arc<str>, (&'a u16, &'a Vec<(&'a String, &'a Provider)>));
+type Own<'a> = (&'a Arc<str>, (&'a u16, &'a Vec<(&'a Arc<str>, &'a Provider)>));
 
 /// Adds one instance, or leaves it out.
 fn instance(service: &mut Service, address: &Address, own: &[Own<'_>]) {
     let all = || own.iter().flat_map(|(_, (_, providers))| providers.iter());
-    let enabled: Vec<&Provider> = all().map(|(_, p)| *p).filter(|p| p.is_enabled()).collect();
+    let bare = all().all(|(_, p)| p.is_bare());
+    let counts = |p: &Provider| p.is_enabled() && (bare || !p.is_bare());
+    let enabled: Vec<&Provider> = all().map(|(_, p)| *p).filter(|p| counts(p)).collect();
     let Some((id, _)) = all().min_by_key(|(id, _)| *id) else { return };
     if enabled.is_empty() {
-        service.left_out.add("disabled", id.as_str());
+        service.left_out.add("disabled", Arc::clone(id));
         return;
     }
     let served = own.iter().filter(|(_, (_, providers))| providers.iter().any(|(_, p)| p.is_enabled()));
     let ports: Vec<(Arc<str>, u16)> = served.map(|(name, (port, _))| (Arc::clone(name), **port)).collect();
     service.endpoints.push(Endpoint {
-        id: id.as_str().into(),
+        id: Arc::clone(id),
         labels: common_labels(&enabled),
         weight: enabled.iter().map(|p| p.weight()).max().unwrap_or(Weight::ONE),
         ..Endpoint::at(address.clone(), EndpointPorts::Named(ports.into()))

@@ -71,10 +71,10 @@ impl Central {
         self.routers.get(name).into_iter().flatten().map(|name| NotApplied::router(name))
     }
 
-    /// All rules for an interface, whose folder is `folder`.
-    pub(crate) fn for_interface(&self, folder: &Node, interface: &str) -> Rules<'_> {
-        let own = rule::from_urls(folder.child("configurators").into_iter().flat_map(Node::children));
-        let routers = folder.child("routers").into_iter().flat_map(Node::children);
+    /// All rules for an interface, whose folder is `folder` if there is one.
+    pub(crate) fn for_interface(&self, folder: Option<&Node>, interface: &str) -> Rules<'_> {
+        let nodes = |kind| folder.and_then(|f| f.child(kind)).into_iter().flat_map(Node::children);
+        let (own, routers) = (rule::from_urls(nodes("configurators")), nodes("routers"));
         let mut routers: BTreeSet<NotApplied> =
             routers.map(|(name, _)| NotApplied::router(&url::shown(name))).collect();
         routers.extend(self.routers_of(interface));
@@ -103,7 +103,12 @@ impl Rules<'_> {
 
     /// Applies all that concern `provider`; what is not applied is added to `not_applied`.
     pub(crate) fn apply(&self, provider: &mut Provider, not_applied: &mut BTreeSet<NotApplied>) {
-        let keys = provider.application.iter().cloned().chain(rule::keys_of(provider));
+        if self.own.is_empty() && self.central.rules.is_empty() {
+            return;
+        }
+        // What a bare instance provides is not known, so nothing that is said of a service is for it.
+        let of_service = if provider.is_bare() { Vec::new() } else { rule::keys_of(provider) };
+        let keys = provider.application.iter().cloned().chain(of_service);
         let central = keys.filter_map(|key| self.central.rules.get(&key)).flatten();
         for (name, rule) in self.own.iter().chain(central).collect::<Vec<_>>() {
             let outcome = rule.as_ref().map_err(Clone::clone).and_then(|rule| rule.apply(provider));

@@ -1,5 +1,8 @@
 //! What a provider says: where it is, what it provides and how it wants to be called.
 //!
+//! It says so in a URL (interface level), or its application's metadata and instance do (application level); an instance
+//! whose metadata nobody knows is *bare*: it has an address, ports and nothing else.
+//!
 //! A value that makes no sense is taken as absent, as Dubbo's defaults have it; only what leaves nowhere to call is a fault.
 
 use std::collections::BTreeMap;
@@ -7,6 +10,7 @@ use std::sync::Arc;
 
 use super::url::{Fault, Url};
 use crate::model::endpoint::{Address, Weight};
+use crate::model::labels::Labels;
 
 /// Dubbo's weight of a provider that says nothing. Weights are relative, so it is everyone's 1.
 const USUAL_WEIGHT: f64 = 100.0;
@@ -27,7 +31,8 @@ const SCHEMES: [(&str, &str); 8] = [
 
 /// Parameters that describe the process or its caller's policy and not what is provided: no labels. Some change with each
 /// start, and a label that changes is a change of the endpoint.
-const TECHNICAL: [&str; 46] = [
+const TECHNICAL: [&str; 49] = [
+    "REGISTRY_CLUSTER",
     "accesslog",
     "actives",
     "anyhost",
@@ -53,6 +58,7 @@ const TECHNICAL: [&str; 46] = [
     "group",
     "heartbeat",
     "interface",
+    "id",
     "iothreads",
     "loadbalance",
     "logger",
@@ -65,6 +71,7 @@ const TECHNICAL: [&str; 46] = [
     "pid",
     "queues",
     "retries",
+    "register-mode",
     "service-name-mapping",
     "side",
     "threadpool",
@@ -79,7 +86,10 @@ const TECHNICAL: [&str; 46] = [
 const TECHNICAL_PREFIXES: [&str; 7] =
     ["bind.", "default.", "metrics.", "prefer.", "qos.", "registry", "service."];
 
-/// One provider of one interface over one protocol, with the rules applied.
+/// What changes with each start and is of no use to anyone here: forgotten, so that providers of one kind share the rest.
+const VOLATILE: [&str; 2] = ["pid", "timestamp"];
+
+/// One provider of one interface over one protocol.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Provider {
     /// What its port is called: Istio's word for the protocol and the scheme, `grpc-tri`.
@@ -88,7 +98,7 @@ pub(crate) struct Provider {
     pub(crate) address: Address,
     /// Its port; never 0.
     pub(crate) port: u16,
-    /// The interface.
+    /// The interface; empty: it is bare.
     pub(crate) interface: Arc<str>,
     /// Its group; absent: none.
     pub(crate) group: Option<Arc<str>>,
@@ -97,13 +107,30 @@ pub(crate) struct Provider {
     /// Whose it is.
     pub(crate) application: Option<Arc<str>>,
     /// Everything that it says; what rules override stands in place of what it said.
-    pub(crate) params: BTreeMap<String, String>,
+    pub(crate) params: Labels,
+}
+
+/// A node's name, read.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Read {
+    /// What people are shown of it.
+    pub(crate) id: Arc<str>,
+    /// What it says, or why it says nothing.
+    pub(crate) provider: Result<Provider, Fault>,
+}
+
+impl Read {
+    /// Reads the name of a node below the providers of `interface`; what it says as `like` does is kept once.
+    pub(crate) fn of(name: &str, interface: &Arc<str>, like: Option<&Provider>) -> Self {
+        match Url::parse(name) {
+            Ok(url) => Self { id: url.shown().into(), provider: Provider::of_url(&url, interface, like) },
+            Err(fault) => Self { id: super::url::cut(name).into(), provider: Err(fault) },
+        }
+    }
 }
 
 impl Provider {
-    /// Reads the name of a node below `folder`'s providers.
-    pub(crate) fn parse(name: &str, folder: &str) -> Result<Self, Fault> {
-        let url = Url::parse(name)?;
+    fn of_url(url: &Url, interface: &Arc<str>, like: Option<&Self>) -> Result<Self, Fault> {
         match &*url.scheme {
             "injvm" => return Err("injvm is not reachable from outside"),
             "empty" | "consumer" | "override" | "absent" | "route" | "condition" => {
@@ -111,31 +138,39 @@ impl Provider {
             }
             _ => {}
         }
-        if url.host.is_empty() {
-            return Err("no host");
-        }
-        let address = Address::parse(&url.host).map_err(|_| "its host is neither an address nor a name")?;
-        if matches!(address, Address::Ip(ip) if ip.is_unspecified()) {
-            return Err("its host is the address of every interface");
-        }
+        let address = address(&url.host)?;
         let port = url.port.as_deref().ok_or("no port")?;
         let port = port.parse().ok().filter(|p| *p != 0).ok_or("its port is none (1 to 65535)")?;
         let last = url.path.rsplit('/').next().unwrap_or_default();
-        let interface = url.get("interface").or(Some(last).filter(|l| !l.is_empty())).unwrap_or(folder);
-        if interface != folder {
+        let named = url.get("interface").or(Some(last).filter(|l| !l.is_empty())).unwrap_or(interface);
+        if named != &**interface {
             return Err("it stands under another interface, so that no consumer finds it");
         }
-        let word = |key: &str| url.get(key).map(Arc::from);
+        let word = |key: &str, of: fn(&Self) -> Option<&Arc<str>>| -> Option<Arc<str>> {
+            url.get(key).map(|text| share(text, like.and_then(of)))
+        };
+        let name = port_name(&url.scheme, url.get("ssl-enabled"));
         Ok(Self {
-            port_name: port_name(&url),
+            port_name: share(&name, like.map(|l| &l.port_name)),
             address,
             port,
-            interface: folder.into(),
-            group: word("group"),
-            version: word("version").filter(|v| **v != *NO_VERSION),
-            application: word("application"),
-            params: url.params,
+            interface: Arc::clone(interface),
+            group: word("group", |l| l.group.as_ref()),
+            version: word("version", |l| l.version.as_ref()).filter(|v| **v != *NO_VERSION),
+            application: word("application", |l| l.application.as_ref()),
+            params: shared(&url.params, like.map(|l| &l.params)),
         })
+    }
+
+    /// Whether nothing is known of it but where it is.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.interface.is_empty()
+    }
+
+    /// Says `value` for `key` from now on.
+    pub(crate) fn say(&mut self, key: &str, value: &str) {
+        let said = self.params.as_slice().iter().cloned();
+        self.params = said.chain([(Arc::from(key), Arc::from(value))]).collect();
     }
 
     /// Whether it may be called: neither disabled nor not enabled, in Dubbo's order of the two.
@@ -161,7 +196,7 @@ impl Provider {
 
     /// The methods that it names.
     pub(crate) fn methods(&self) -> impl Iterator<Item = &str> {
-        let written = self.params.get("methods").map(String::as_str).unwrap_or_default();
+        let written = self.params.get("methods").unwrap_or_default();
         written.split(',').map(str::trim).filter(|m| !m.is_empty() && *m != "*")
     }
 
@@ -170,7 +205,7 @@ impl Provider {
         let methods: Vec<&str> = self.methods().collect();
         let of_method =
             move |key: &str| key.split_once('.').is_some_and(|(first, _)| methods.contains(&first));
-        let own = self.params.iter().map(|(k, v)| (&**k, &**v)).filter(move |(key, value)| {
+        let own = self.params.iter().filter(move |(key, value)| {
             let technical = TECHNICAL.contains(key)
                 || TECHNICAL_PREFIXES.iter().any(|p| key.starts_with(p))
                 || key.starts_with('.')
@@ -190,11 +225,52 @@ impl Provider {
     }
 }
 
-/// With TLS the protocol inside is not to be seen.
-fn port_name(url: &Url) -> Arc<str> {
-    let known = SCHEMES.iter().find(|(scheme, _)| *scheme == url.scheme).map_or("tcp", |(_, word)| word);
-    let tls = url.get("ssl-enabled").is_some_and(|v| v.eq_ignore_ascii_case("true"));
-    format!("{}-{}", if tls { "tls" } else { known }, url.scheme).into()
+/// The address of `host`.
+pub(crate) fn address(host: &str) -> Result<Address, Fault> {
+    if host.is_empty() {
+        return Err("no host");
+    }
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    match Address::parse(bare) {
+        Ok(Address::Ip(ip)) if ip.is_unspecified() => Err("its host is the address of every interface"),
+        Ok(Address::Unix(_)) | Err(_) => Err("its host is neither an address nor a name"),
+        Ok(address) => Ok(address),
+    }
+}
+
+/// What a port over `scheme` is called. With TLS the protocol inside is not to be seen.
+pub(crate) fn port_name(scheme: &str, tls: Option<&str>) -> String {
+    let known = SCHEMES.iter().find(|(known, _)| *known == scheme).map_or("tcp", |(_, word)| word);
+    let tls = tls.is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    format!("{}-{scheme}", if tls { "tls" } else { known })
+}
+
+/// A version; absent where it means none.
+pub(crate) fn version(text: &str) -> Option<&str> {
+    Some(text).filter(|v| !v.is_empty() && *v != NO_VERSION)
+}
+
+fn share(text: &str, like: Option<&Arc<str>>) -> Arc<str> {
+    like.filter(|like| ***like == *text).map_or_else(|| text.into(), Arc::clone)
+}
+
+/// `params`, what is volatile left out; the strings that `like` has too are its own.
+pub(crate) fn shared(params: &BTreeMap<String, String>, like: Option<&Labels>) -> Labels {
+    let kept = || {
+        let all = params.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+        all.filter(|(k, v)| !k.is_empty() && !v.is_empty() && !VOLATILE.contains(k))
+    };
+    let Some(like) = like else { return kept().collect() };
+    if kept().eq(like.iter()) {
+        return like.clone();
+    }
+    let pair = |(key, value): (&str, &str)| {
+        let known = like.as_slice();
+        let at = known.binary_search_by(|(k, _)| (**k).cmp(key)).ok();
+        let found = at.and_then(|at| known.get(at));
+        (share(key, found.map(|(k, _)| k)), share(value, found.map(|(_, v)| v)))
+    };
+    kept().map(pair).collect()
 }
 
 #[cfg(test)]
@@ -202,7 +278,7 @@ mod tests {
     use super::*;
 
     fn parse(url: &str) -> Result<Provider, Fault> {
-        Provider::parse(url, "a.B")
+        Read::of(url, &"a.B".into(), None).provider
     }
 
     #[test]
@@ -292,5 +368,17 @@ mod tests {
         ];
         assert_eq!(labels, want.into_iter().collect());
         assert_eq!(provider.service_key(), "g/a.B");
+    }
+
+    #[test]
+    fn providers_of_one_kind_keep_what_they_say_once() {
+        let one = parse("dubbo://10.0.0.1:1/a.B?application=app&methods=a,b&pid=1&timestamp=1").unwrap();
+        let url = "dubbo://10.0.0.2:1/a.B?application=app&methods=a,b&pid=2&timestamp=2";
+        let alike = Read::of(url, &"a.B".into(), Some(&one)).provider.unwrap();
+        assert!(std::ptr::eq(alike.params.as_slice(), one.params.as_slice()), "nothing was copied");
+        let other = Read::of(&format!("{url}&weight=7"), &"a.B".into(), Some(&one)).provider.unwrap();
+        assert_eq!(other.params.get("weight"), Some("7"));
+        assert_eq!(other.params.len(), one.params.len() + 1);
+        assert_eq!(other, parse(&format!("{url}&weight=7")).unwrap(), "sharing changes nothing");
     }
 }

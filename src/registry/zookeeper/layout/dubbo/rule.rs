@@ -257,10 +257,8 @@ impl Rule {
         }
         for (key, value) in &self.params {
             match self.manner {
-                Manner::FillIn if provider.params.contains_key(key) => {}
-                _ => {
-                    provider.params.insert(key.clone(), value.clone());
-                }
+                Manner::FillIn if provider.params.get(key).is_some() => {}
+                _ => provider.say(key, value),
             }
         }
         Ok(())
@@ -297,7 +295,7 @@ impl Rule {
         let says = |key: &str| match key {
             "group" => provider.group.as_deref(),
             "version" => provider.version.as_deref(),
-            _ => provider.params.get(key).map(String::as_str),
+            _ => provider.params.get(key),
         };
         let service = provider.service_key();
         let address = format!("{}:{}", provider.address, provider.port);
@@ -333,12 +331,13 @@ pub(crate) fn keys_of(provider: &Provider) -> Vec<Arc<str>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::provider::Read;
     use super::*;
 
     const PROVIDER: &str = "dubbo://10.0.0.1:20880/a.B?application=app&group=g&version=1.0&weight=100";
 
     fn provider() -> Provider {
-        Provider::parse(PROVIDER, "a.B").unwrap()
+        Read::of(PROVIDER, &"a.B".into(), None).provider.unwrap()
     }
 
     fn weight_after(rules: &[Named]) -> Result<String, String> {
@@ -346,7 +345,7 @@ mod tests {
         for (_, rule) in rules {
             rule.as_ref().map_err(Clone::clone)?.apply(&mut provider)?;
         }
-        Ok(provider.params.get("weight").cloned().unwrap_or_default())
+        Ok(provider.params.get("weight").unwrap_or_default().to_owned())
     }
 
     fn urls(urls: &[&str]) -> Vec<Named> {
@@ -386,7 +385,7 @@ mod tests {
         let mut filled = provider();
         let rules = urls(&["absent://0.0.0.0/a.B?group=*&version=*&dubbo.tag=gray"]);
         rules[0].1.as_ref().unwrap().apply(&mut filled).unwrap();
-        assert_eq!(filled.params.get("dubbo.tag").map(String::as_str), Some("gray"));
+        assert_eq!(filled.params.get("dubbo.tag"), Some("gray"));
     }
 
     #[test]

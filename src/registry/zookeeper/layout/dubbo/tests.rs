@@ -2,13 +2,14 @@ use super::*;
 use crate::model::endpoint::{Address, EndpointPorts, Weight};
 use crate::model::service::Service;
 
+mod application;
+
 /// What real providers wrote: Dubbo 3.3.6 and 2.7.23.
 const REAL_3: &str = "dubbo%3A%2F%2F192.0.2.2%3A32700%2Fdemo.GreetService%3Fapplication%3Dgreet-app%26deprecated%3Dfalse%26dubbo%3D2.0.2%26dubbo.tag%3Dgray%26dynamic%3Dtrue%26generic%3Dfalse%26group%3Dgray%26interface%3Ddemo.GreetService%26methods%3Dgreet%26prefer.serialization%3Dhessian2%2Cfastjson2%26release%3D3.3.6%26revision%3D1.0.0%26service-name-mapping%3Dtrue%26side%3Dprovider%26timestamp%3D1795264947419%26version%3D1.0.0%26weight%3D50";
 const REAL_27: &str = "dubbo%3A%2F%2F192.0.2.2%3A32730%2Fdemo.GreetService%3Fanyhost%3Dtrue%26application%3Dold-app%26deprecated%3Dfalse%26dubbo%3D2.0.2%26dynamic%3Dtrue%26generic%3Dfalse%26interface%3Ddemo.GreetService%26metadata-type%3Dremote%26methods%3Dgreet%26pid%3D13409%26release%3D2.7.23%26service.name%3DServiceBean%3A%2Fdemo.GreetService%26side%3Dprovider%26timestamp%3D1795267248501%26weight%3D150";
 
 fn layout(by: By) -> Dubbo {
-    let settings = DubboSettings { root: "/dubbo".into(), config_root: "/dubbo/config".into(), by };
-    Dubbo::new(settings, Scope::new("test"))
+    Dubbo::new(DubboSettings::usual(by), Scope::new("test"))
 }
 
 fn provider(folder: &str, url: &str) -> String {
@@ -211,8 +212,8 @@ fn what_makes_no_sense_is_named_and_its_neighbours_stay() {
         faults,
         [
             "/dubbo/a.A: dubbo://10.0.0.2:99999/a.A: its port is none (1 to 65535)",
-            "/dubbo/a.A: rubbish: its name is no URL",
             "/dubbo/a.A: dubbo://10.0.0.3:1/a.A: it names no application",
+            "/dubbo/a.A: rubbish: its name is no URL",
         ]
     );
     let services: Vec<&Service> = units.iter().flat_map(|u| &u.services).collect();
@@ -241,7 +242,7 @@ fn only_providers_and_rules_are_read() {
     ] {
         assert_eq!(layout.wants(path), want, "{path}");
     }
-    assert_eq!(layout.roots().len(), 2);
+    assert_eq!(layout.roots().len(), 3);
 }
 
 #[test]

@@ -56,6 +56,13 @@ impl Url {
         })
     }
 
+    /// What people are shown of it: where it points, without parameters, users and passwords.
+    pub(crate) fn shown(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let port = self.port.as_deref().map(|p| format!(":{p}")).unwrap_or_default();
+        cut(&format!("{}://{host}{port}/{}", self.scheme, self.path))
+    }
+
     /// The value of `key`, or of `default.key`, where one is there and not empty.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         let own = self.params.get(key).filter(|v| !v.is_empty());
@@ -125,16 +132,13 @@ pub(crate) fn encode(text: &str) -> String {
     out
 }
 
-/// What people are shown of the node `name`: where it points, without parameters, users and passwords.
+/// What people are shown of the node `name`: [`Url::shown`] where it is a URL.
 pub(crate) fn shown(name: &str) -> String {
-    let text = match Url::parse(name) {
-        Ok(url) => {
-            let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host };
-            let port = url.port.map(|p| format!(":{p}")).unwrap_or_default();
-            format!("{}://{host}{port}/{}", url.scheme, url.path)
-        }
-        Err(_) => name.to_owned(),
-    };
+    Url::parse(name).map_or_else(|_| cut(name), |url| url.shown())
+}
+
+/// The first [`SHOWN`] characters.
+pub(crate) fn cut(text: &str) -> String {
     let end = text.char_indices().nth(SHOWN).map_or(text.len(), |(at, _)| at);
     text.get(..end).unwrap_or_default().to_owned()
 }
