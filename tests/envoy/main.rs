@@ -1,7 +1,7 @@
 //! A call from an application beside a real Envoy, configured by a real istiod that Chandler feeds: which cluster takes it.
 //!
 //! `rows` holds the README's table "how a call finds the service", a test for every row, on two ages of istiod. A claim of
-//! ours about the data path is worth what these say. `consul` and `eureka` do the same for the names and clients of
+//! ours about the data path is worth what these say. `consul`, `eureka` and `dubbo` do the same for the names and clients of
 //! applications that were written for these registries, from a real one to the call.
 #![allow(
     clippy::unwrap_used,
@@ -38,6 +38,8 @@ macro_rules! both_ages {
 mod change;
 #[cfg(feature = "consul")]
 mod consul;
+#[cfg(feature = "zookeeper")]
+mod dubbo;
 #[cfg(feature = "eureka")]
 mod eureka;
 mod mesh;

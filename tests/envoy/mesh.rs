@@ -51,8 +51,12 @@ impl Mesh {
 
     /// The rest, in `place`, fed by this registry (the whole of `registries:`).
     pub(crate) async fn of_registry(age: Age, place: &Place, registry: &str) -> Self {
+        Self::of_registry_with(age, place, registry, Wanted::default()).await
+    }
+
+    pub(crate) async fn of_registry_with(age: Age, place: &Place, registry: &str, wanted: Wanted) -> Self {
         let chandler = Chandler::build().place(place).registries(registry);
-        Self::around(age, place.clone(), chandler, Wanted::default()).await
+        Self::around(age, place.clone(), chandler, wanted).await
     }
 
     async fn around(age: Age, place: Place, chandler: ChandlerBuilder, wanted: Wanted) -> Self {

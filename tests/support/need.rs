@@ -47,6 +47,12 @@ pub enum Need {
     Spring,
     /// ZooKeeper 3.8.
     ZooKeeper,
+    /// Dubbo 3.3.
+    Dubbo33,
+    /// Dubbo 3.2, with `tests/run --all`.
+    Dubbo32,
+    /// Dubbo 2.7.
+    Dubbo27,
     /// Rights to make a network namespace with redirect rules in it.
     Namespace,
     /// `tests/run --all`: what takes minutes.
@@ -75,6 +81,9 @@ impl Need {
             Self::Eureka => "CHANDLER_EUREKA",
             Self::Spring => "CHANDLER_SPRING",
             Self::ZooKeeper => "CHANDLER_ZOOKEEPER",
+            Self::Dubbo33 => "CHANDLER_DUBBO_3_3",
+            Self::Dubbo32 => "CHANDLER_DUBBO_3_2",
+            Self::Dubbo27 => "CHANDLER_DUBBO_2_7",
             Self::Namespace => "",
             Self::LongRuns => "CHANDLER_TEST_ALL",
         }
@@ -95,6 +104,7 @@ impl Need {
             Self::Eureka => "Eureka",
             Self::Spring => "Spring Cloud",
             Self::ZooKeeper => "ZooKeeper",
+            Self::Dubbo27 | Self::Dubbo32 | Self::Dubbo33 => "Dubbo",
             Self::Namespace => "network namespace",
             Self::LongRuns => "long runs",
         }
@@ -103,7 +113,7 @@ impl Need {
     const fn installer(self) -> &'static str {
         match self {
             Self::Istiod116 | Self::Istiod122 | Self::KubeApiserver | Self::Etcd => "tests/run --all",
-            Self::Pilot15 | Self::Pilot17 | Self::Galley | Self::ConsulOld | Self::Spring => {
+            Self::Pilot15 | Self::Pilot17 | Self::Galley | Self::ConsulOld | Self::Spring | Self::Dubbo32 => {
                 "tests/run --all"
             }
             _ => "tests/run",

@@ -28,15 +28,20 @@ pub struct Probe {
 impl Probe {
     /// `probe ARGUMENTS…` in `place`.
     pub fn start<S: AsRef<OsStr>>(place: &Place, arguments: impl IntoIterator<Item = S>) -> Self {
-        Self::run(place, &Need::Probe.program(), arguments)
+        Self::start_program_in(place, &Need::Probe.program(), arguments)
     }
 
     /// Another program of ours that writes lines and takes instructions in the same way.
     pub fn start_program<S: AsRef<OsStr>>(program: &Path, arguments: impl IntoIterator<Item = S>) -> Self {
-        Self::run(&Place::Host, program, arguments)
+        Self::start_program_in(&Place::Host, program, arguments)
     }
 
-    fn run<S: AsRef<OsStr>>(place: &Place, program: &Path, arguments: impl IntoIterator<Item = S>) -> Self {
+    /// The same in `place`.
+    pub fn start_program_in<S: AsRef<OsStr>>(
+        place: &Place,
+        program: &Path,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Self {
         let arguments: Vec<_> = arguments.into_iter().map(|one| one.as_ref().to_owned()).collect();
         let program_name = program.file_name().unwrap_or_default().to_string_lossy();
         let name = format!("{program_name}-{}", arguments[0].to_string_lossy());
@@ -293,7 +298,8 @@ fn text(value: &Value) -> String {
 pub fn tally(lines: &[Value]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for line in lines {
-        let said = match (line["json"]["name"].as_str(), line["error"].as_str()) {
+        let name = line["json"]["name"].as_str().or_else(|| line["name"].as_str());
+        let said = match (name, line["error"].as_str()) {
             (Some(name), _) => name.to_owned(),
             (None, Some(error)) => error.to_owned(),
             (None, None) => format!("status {}", line["status"]),

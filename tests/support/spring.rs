@@ -1,5 +1,5 @@
-//! A Spring Cloud application as teams write them: it registers with Eureka and calls others by the name that they
-//! registered under. It knows of no mesh.
+//! A Spring Cloud application as teams write them: it registers with Eureka, or in ZooKeeper, and calls others by the name
+//! that they registered under. It knows of no mesh.
 
 use std::net::SocketAddr;
 use std::process::ExitStatus;
@@ -49,29 +49,49 @@ impl SpringBuilder {
 
     /// Starts it beside `eureka` and waits until it answers.
     pub async fn start(self, eureka: &Eureka) -> Spring {
-        let builder = self.property(
+        let at = self.address;
+        let id = format!("{}:{}:{}", at.ip(), self.name, at.port());
+        self.property(
             "eureka.client.service-url.defaultZone",
             &format!("http://{}/eureka/", eureka.address()),
-        );
-        let (host, port) = (builder.address.ip(), builder.address.port());
-        let mut command = builder.place.command(&Need::Spring.program());
+        )
+        .property("eureka.instance.hostname", &at.ip().to_string())
+        .property("eureka.instance.ip-address", &at.ip().to_string())
+        .property("eureka.instance.instance-id", &id)
+        .property("spring.cloud.zookeeper.enabled", "false")
+        .run()
+        .await
+    }
+
+    /// The same with ZooKeeper in Eureka's place: it registers below `/services`. Its session ends two seconds after it
+    /// was killed.
+    pub async fn start_with_zookeeper(self, server: SocketAddr) -> Spring {
+        let host = self.address.ip().to_string();
+        self.property("eureka.client.enabled", "false")
+            .property("spring.cloud.zookeeper.connect-string", &server.to_string())
+            .property("spring.cloud.zookeeper.session-timeout", "2s")
+            .property("spring.cloud.zookeeper.discovery.instance-host", &host)
+            .run()
+            .await
+    }
+
+    async fn run(self) -> Spring {
+        let (host, port) = (self.address.ip(), self.address.port());
+        let mut command = self.place.command(&Need::Spring.program());
         command.args([
             format!("--server.address={host}"),
             format!("--server.port={port}"),
-            format!("--spring.application.name={}", builder.name),
-            format!("--eureka.instance.hostname={host}"),
-            format!("--eureka.instance.ip-address={host}"),
-            format!("--eureka.instance.instance-id={host}:{}:{port}", builder.name),
+            format!("--spring.application.name={}", self.name),
         ]);
-        command.args(builder.properties.iter().map(|(name, value)| format!("--{name}={value}")));
+        command.args(self.properties.iter().map(|(name, value)| format!("--{name}={value}")));
         let mut process = Process::start("spring", command);
-        let (place, address) = (builder.place.clone(), builder.address);
+        let (place, address) = (self.place.clone(), self.address);
         process
             .ready("an answer", async || {
                 place.get(address, "/").await.is_some_and(|answer| answer.status == 200)
             })
             .await;
-        Spring { process, builder }
+        Spring { process, builder: self }
     }
 }
 
@@ -130,7 +150,12 @@ impl Spring {
         &mut self.process
     }
 
-    /// SIGTERM: it tells Eureka that it goes.
+    /// SIGKILL: it tells nobody.
+    pub async fn kill(&mut self) {
+        self.process.kill().await;
+    }
+
+    /// SIGTERM: it tells its registry that it goes.
     pub async fn stop(&mut self) -> ExitStatus {
         self.process.terminate().await
     }

@@ -2,14 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::process::Command;
 use zookeeper_client as zk;
 
 use super::need::Need;
-use super::place::{free_address, free_port};
+use super::place::{Place, free_address, free_port};
 use super::process::{PATIENCE, Process, eventually, scratch};
 
 /// Sessions last from 2 to 20 ticks.
@@ -20,6 +20,7 @@ const TICK: Duration = Duration::from_millis(500);
 pub struct ZooKeeperBuilder {
     lines: Vec<String>,
     options: Vec<String>,
+    place: Place,
 }
 
 impl ZooKeeperBuilder {
@@ -34,6 +35,12 @@ impl ZooKeeperBuilder {
     #[must_use]
     pub fn option(mut self, option: &str) -> Self {
         self.options.push(option.to_owned());
+        self
+    }
+
+    #[must_use]
+    pub fn place(mut self, place: &Place) -> Self {
+        self.place = place.clone();
         self
     }
 
@@ -104,7 +111,7 @@ impl ZooKeeper {
         );
         self.builder.lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
         std::fs::write(&config, text).expect("a file");
-        let mut command = Command::new(Need::ZooKeeper.program());
+        let mut command = self.builder.place.command(&Need::ZooKeeper.program());
         // Nothing here has to outlive the machine.
         command.arg(&config).arg("-Dzookeeper.forceSync=no").args(&self.builder.options);
         self.process = Some(Process::start("zookeeper", command));
@@ -112,8 +119,8 @@ impl ZooKeeper {
 
     /// Waits until it serves: `ruok` answers too early.
     pub async fn ready(&mut self) {
-        let address = self.address;
-        let ready = async || four_letters(address, "srvr").is_some_and(|text| text.contains("Mode:"));
+        let (place, address) = (self.builder.place.clone(), self.address);
+        let ready = async || four_letters(&place, address, "srvr").is_some_and(|text| text.contains("Mode:"));
         self.process().ready("a mode", ready).await;
     }
 
@@ -138,7 +145,7 @@ impl ZooKeeper {
 
     /// The answer to one of its four-letter words.
     pub fn says(&self, word: &str) -> Option<String> {
-        four_letters(self.address, word)
+        four_letters(&self.builder.place, self.address, word)
     }
 
     /// A number of `mntr`.
@@ -154,14 +161,21 @@ impl ZooKeeper {
             .await;
     }
 
-    /// A client of its own, which writes.
+    /// A client of its own, which writes. Not into a namespace.
     pub async fn client(&self) -> zk::Client {
         let address = self.address.to_string();
         eventually("a session", PATIENCE, async || zk::Client::connect(&address).await.ok()).await
     }
 }
 
-fn four_letters(address: SocketAddr, word: &str) -> Option<String> {
+fn four_letters(place: &Place, address: SocketAddr, word: &str) -> Option<String> {
+    if matches!(place, Place::Namespace(_)) {
+        let script = "exec 3<>\"/dev/tcp/$0/$1\" && printf %s \"$2\" >&3 && exec timeout 2 cat <&3";
+        let mut command = place.command(Path::new("bash"));
+        let (ip, port) = (address.ip().to_string(), address.port().to_string());
+        let output = command.as_std_mut().args(["-c", script, &ip, &port, word]).output().ok()?;
+        return Some(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
     let limit = Duration::from_secs(2);
     let mut stream = TcpStream::connect_timeout(&address, limit).ok()?;
     stream.set_read_timeout(Some(limit)).ok()?;

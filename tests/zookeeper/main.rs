@@ -15,6 +15,7 @@ mod support;
 mod access;
 mod application;
 mod content;
+mod dubbo_real;
 mod old;
 mod program;
 mod session;
