@@ -38,6 +38,10 @@ use crate::store::{Store, StoreReader};
 const SLICE: usize = 512;
 /// The state on disk is written anew after this time even if nothing changed: its age says how long ago we were there.
 const REFRESH: Duration = Duration::from_secs(300);
+/// What was saved may be seconds older than what was served last: registries that can be reached are given this long to be
+/// read before it is served, so that nobody is told of a past that is over. Where none can be, a restart still answers within a
+/// second.
+const FRESH: Duration = Duration::from_millis(500);
 /// Questions that may wait; more askers wait themselves.
 const QUESTIONS: usize = 16;
 
@@ -56,6 +60,8 @@ pub struct Pipeline {
     /// The time at which it started: that of a process with which it goes on, or none.
     start: Moment,
     saving: Option<Saving>,
+    /// Until then nothing is published, unless all that was restored has been read before.
+    fresh_until: Option<Instant>,
     /// When the oldest batch arrived that has not been published.
     waiting_since: Option<Instant>,
 }
@@ -119,6 +125,7 @@ impl Pipeline {
             started: Instant::now(),
             start: Moment::START,
             saving: None,
+            fresh_until: None,
             waiting_since: None,
         };
         let questions = Questions::new(question_in, ping_in);
@@ -131,7 +138,9 @@ impl Pipeline {
     /// runs.
     pub fn restore(&mut self, image: Image, age: Duration, max_age: Duration) -> Restored {
         self.start = image.now;
-        self.engine.restore(image, age, max_age)
+        let restored = self.engine.restore(image, age, max_age);
+        self.fresh_until = (restored.registries > 0).then(|| Instant::now() + FRESH);
+        restored
     }
 
     /// From now on hands what changes to `outbox`; to be called before [`Pipeline::restore`].
@@ -186,6 +195,9 @@ impl Pipeline {
         let busy = self.engine.work(SLICE, now);
         self.speak();
         self.ask_for_reads();
+        if self.waits_for_reads() {
+            return busy;
+        }
         if let Some(snapshot) = self.engine.flush(now) {
             self.store.publish(snapshot);
             self.metrics.snapshots.inc();
@@ -199,6 +211,16 @@ impl Pipeline {
             self.save();
         }
         busy
+    }
+
+    /// Whether it would still be the past that is published.
+    fn waits_for_reads(&mut self) -> bool {
+        let restored = || self.engine.readings().any(|(_, reading)| reading.is_restored());
+        let waits = self.fresh_until.is_some_and(|until| Instant::now() < until) && restored();
+        if !waits {
+            self.fresh_until = None;
+        }
+        waits
     }
 
     /// Hands over what has changed, when it is time for that.
@@ -370,6 +392,9 @@ impl Pipeline {
     fn alarm(&self) -> Instant {
         /// Without a deadline any far moment will do.
         const FAR: Duration = Duration::from_secs(3600);
+        if let Some(until) = self.fresh_until {
+            return until; // what is due before waits for it
+        }
         let deadline = self.engine.deadline().map(|at| self.started + at.since(self.start));
         let first = deadline.into_iter().chain(self.save_at()).min();
         first.unwrap_or_else(|| Instant::now() + FAR)
@@ -426,6 +451,23 @@ mod tests {
         (0..n).map(|i| Item::Refused(key(i), "no".into())).collect()
     }
 
+    fn web(address: &str) -> Item {
+        let key = ServiceKey { kind: ItemKind::Service, name: "web".into(), scope: Scope::new("all") };
+        let hosts = vec![crate::model::host::Host::parse("web.test").unwrap()];
+        let address = crate::model::endpoint::Address::parse(address).unwrap();
+        let ports = crate::model::endpoint::EndpointPorts::One(80);
+        let endpoints = vec![crate::model::endpoint::Endpoint::at(address, ports)];
+        Item::Service(Arc::new(crate::model::service::Service {
+            hosts,
+            endpoints,
+            ..crate::model::service::Service::new(key, "web")
+        }))
+    }
+
+    fn read(items: Vec<Item>) -> Batch {
+        Batch(vec![Change::Reset { scope: Scope::new("all"), items, trust: Trust::Complete }])
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_optional_registry_that_says_nothing_is_waited_for_no_longer_than_it_says() {
         let mut settings = settings();
@@ -449,19 +491,7 @@ mod tests {
         let mut running = tokio::task::JoinSet::new();
         running.spawn(pipeline.run(stop.clone()));
         let mut changes = handle.changes(RegistryName::new("r"), Generation(1));
-        let key = ServiceKey { kind: ItemKind::Service, name: "web".into(), scope: Scope::new("all") };
-        let hosts = vec![crate::model::host::Host::parse("web.test").unwrap()];
-        let address = crate::model::endpoint::Address::parse("10.0.0.1").unwrap();
-        let ports = crate::model::endpoint::EndpointPorts::One(80);
-        let endpoints = vec![crate::model::endpoint::Endpoint::at(address, ports)];
-        let web = crate::model::service::Service {
-            hosts,
-            endpoints,
-            ..crate::model::service::Service::new(key, "web")
-        };
-        let read =
-            |items| Batch(vec![Change::Reset { scope: Scope::new("all"), items, trust: Trust::Complete }]);
-        changes.send(read(vec![Item::Service(Arc::new(web))])).await.unwrap();
+        changes.send(read(vec![web("10.0.0.1")])).await.unwrap();
         while reader.next().await.unwrap().get(Collection::ServiceEntry).is_none() {}
         assert_eq!(changes.read_again(), None);
         changes.send(read(Vec::new())).await.unwrap();
@@ -542,6 +572,46 @@ mod tests {
         assert!(handle.deliveries.max_capacity() == intake::CAPACITY, "nothing else may queue");
         stop.cancel();
         running.join_next().await.unwrap().unwrap().unwrap();
+    }
+
+    /// What a pipeline saves that was told of `items`.
+    fn saved(items: Vec<Item>) -> Image {
+        let (mut engine, mut image) = (Engine::new(settings()), Image::default());
+        engine.keep_news();
+        let delivery =
+            Delivery { registry: RegistryName::new("r"), generation: Generation(1), batch: read(items) };
+        engine.deliver(delivery, Moment::START);
+        while engine.work(SLICE, Moment::START) {}
+        image.absorb(engine.take_news(Moment::START));
+        image
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_saved_is_served_only_if_its_registry_cannot_be_read_at_once() {
+        for read_after in [Some(FRESH / 2), None] {
+            let (mut pipeline, handle, mut reader) = Pipeline::new(settings(), Arc::default());
+            assert_eq!(pipeline.restore(saved(vec![web("10.0.0.1")]), Duration::ZERO, FRESH).registries, 1);
+            let (stop, began) = (CancellationToken::new(), Instant::now());
+            let mut running = tokio::task::JoinSet::new();
+            running.spawn(pipeline.run(stop.clone()));
+            let changes = handle.changes(RegistryName::new("r"), Generation(1));
+            if let Some(after) = read_after {
+                tokio::time::sleep(after).await;
+                changes.send(read(vec![web("10.0.0.2")])).await.unwrap();
+            }
+            let first = loop {
+                if let Some(entries) = reader.next().await.unwrap().get(Collection::ServiceEntry) {
+                    break Arc::clone(entries);
+                }
+            };
+            assert_eq!(began.elapsed(), read_after.unwrap_or(FRESH));
+            let body = String::from_utf8_lossy(&first.iter().next().unwrap().body).into_owned();
+            let (wanted, other) =
+                if read_after.is_some() { ("10.0.0.2", "10.0.0.1") } else { ("10.0.0.1", "10.0.0.2") };
+            assert!(body.contains(wanted) && !body.contains(other), "{body}");
+            stop.cancel();
+            running.join_next().await.unwrap().unwrap().unwrap();
+        }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

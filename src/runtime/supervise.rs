@@ -159,7 +159,8 @@ impl Owned {
 fn pauses() -> impl Iterator<Item = Duration> + Send {
     ExponentialBuilder::default()
         .with_min_delay(FIRST_PAUSE)
-        .with_max_delay(LONGEST_PAUSE)
+        // Jitter adds up to as much again.
+        .with_max_delay(LONGEST_PAUSE / 2)
         .with_jitter()
         .without_max_times()
         .build()
@@ -177,6 +178,15 @@ mod tests {
     use super::*;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn no_pause_is_longer_than_the_longest_and_the_last_ones_still_differ() {
+        let all: Vec<Duration> = pauses().take(200).collect();
+        assert!(all.iter().all(|pause| (FIRST_PAUSE..=LONGEST_PAUSE).contains(pause)), "{all:?}");
+        let last: std::collections::BTreeSet<_> = all.iter().rev().take(100).collect();
+        assert!(last.len() > 90, "replicas would come back all at once");
+        assert!(last.iter().all(|pause| **pause >= LONGEST_PAUSE / 2));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_panic_or_an_error_is_one_failed_life() {

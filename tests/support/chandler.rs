@@ -235,9 +235,14 @@ impl Chandler {
 
     /// Starts it again after its end, on the same ports and files.
     pub async fn start_again(&mut self) {
+        self.start_again_unready();
+        self.await_ready().await;
+    }
+
+    /// The same, and nobody waits until its sockets are open.
+    pub fn start_again_unready(&mut self) {
         assert!(self.process().exited().is_some(), "end it first");
         self.run();
-        self.await_ready().await;
     }
 
     pub fn config_file(&self) -> PathBuf {
@@ -261,6 +266,12 @@ impl Chandler {
     pub fn write_further_config(&mut self, yaml: &str) {
         yaml.clone_into(&mut self.builder.config);
         self.write_config();
+    }
+
+    /// Replaces `registries:` as well, in one write.
+    pub fn write_registries(&mut self, registries: &str, further: &str) {
+        registries.trim_end().clone_into(&mut self.builder.registries);
+        self.write_further_config(further);
     }
 
     /// A page of the telemetry listener.

@@ -100,6 +100,15 @@ impl ConsulBuilder {
         consul
     }
 
+    /// One server with a disk, when it has elected itself.
+    pub async fn start_alone(self) -> Consul {
+        let builder = self.config("performance { raft_multiplier = 1 }");
+        let mut server = Consul::new(builder, vec!["-server".to_owned(), "-bootstrap-expect=1".to_owned()]);
+        server.run();
+        server.await_leader().await;
+        server
+    }
+
     /// Three servers, when they have a leader and all know it.
     pub async fn start_three(self) -> Vec<Consul> {
         let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
@@ -304,6 +313,12 @@ impl Consul {
     /// SIGTERM; how it ended: with 1, as a server does that was not told to leave.
     pub async fn stop(&mut self) -> ExitStatus {
         self.process().terminate().await
+    }
+
+    /// Takes its disk away, after its end.
+    pub fn forget(&mut self) {
+        assert!(self.process().exited().is_some(), "end it first");
+        std::fs::remove_dir_all(self.files.path().join("data")).expect("its disk");
     }
 
     /// Starts it again after its end, on the same ports: a development agent empty, a server with its disk.

@@ -120,6 +120,11 @@ impl Envoy {
         &mut self.process
     }
 
+    /// Its admin port.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     async fn await_live(&mut self) {
         let (place, admin) = (self.place.clone(), self.admin);
         let live = async || {

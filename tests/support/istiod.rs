@@ -251,9 +251,14 @@ impl Istiod {
 
     /// Ends it and starts it anew on the same ports.
     pub async fn restart(&mut self) {
+        self.restart_unready().await;
+        self.await_ready().await;
+    }
+
+    /// The same, and nobody waits until it serves proxies.
+    pub async fn restart_unready(&mut self) {
         self.process().terminate().await;
         self.run();
-        self.await_ready().await;
     }
 
     pub fn age(&self) -> Age {

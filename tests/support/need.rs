@@ -208,7 +208,7 @@ pub fn available(here: &str, needs: &[Need]) -> Option<Ran> {
 }
 
 /// Adds a line to the file that `tests/run` reads. One write per line: other tests append as well.
-fn report(line: &str) {
+pub fn report(line: &str) {
     if let Some(path) = std::env::var_os("CHANDLER_TEST_REPORT") {
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let written = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));

@@ -3,7 +3,7 @@
 //! Consul says "nothing" in three ways that are no truth: to who lost his rights, to who never had any, and after a
 //! restart that lost the catalogue, while its agents have not come back yet. All three look complete.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,11 +32,13 @@ pub(super) struct Memory {
     back: Option<Back>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Back {
     from: Index,
     to: Index,
     since: Instant,
+    /// Services of which everybody has come again: what they lack from here on has left.
+    again: BTreeSet<Arc<str>>,
 }
 
 /// What was read, with the state that each answer showed.
@@ -71,6 +73,9 @@ impl Memory {
 
     /// Notes what a service has now, all being well.
     pub(super) fn believe(&mut self, name: &Arc<str>, instances: &Arc<[Arc<str>]>) {
+        if let Some(back) = &mut self.back {
+            back.again.insert(Arc::clone(name));
+        }
         if instances.is_empty() {
             self.believed.remove(name);
         } else {
@@ -78,8 +83,16 @@ impl Memory {
         }
     }
 
-    /// Whether `read` lacks an instance that was believed to be there.
+    /// Whether `read` lacks an instance that was believed to be there, and that has not come again since.
     pub(super) fn misses(&self, name: &str, read: &Read) -> bool {
+        !self.is_again(name) && self.lacks(name, read)
+    }
+
+    fn is_again(&self, name: &str) -> bool {
+        self.back.as_ref().is_some_and(|back| back.again.contains(name))
+    }
+
+    fn lacks(&self, name: &str, read: &Read) -> bool {
         self.believed.get(name).is_some_and(|had| had.iter().any(|id| !read.has(id)))
     }
 
@@ -87,11 +100,23 @@ impl Memory {
     pub(super) fn weigh(&mut self, round: &Round<'_>, now: Instant) -> Trust {
         let went_back = self.index.zip(round.index).filter(|(had, now)| now < had);
         if let Some((from, to)) = went_back {
-            self.back = Some(Back { from, to, since: now });
+            self.back = Some(Back { from, to, since: now, again: BTreeSet::new() });
         }
         // From here on it counts from where it is now.
         self.index = round.index.or(self.index);
-        if let Some(why) = self.lost_rights(round).or_else(|| self.lost_memory(round, now)) {
+        if let Some(why) = self.lost_rights(round) {
+            // Who has come again may be hidden now.
+            if let Some(back) = &mut self.back {
+                back.again.clear();
+            }
+            return Trust::Doubtful(why.into());
+        }
+        if let Some(why) = self.lost_memory(round, now) {
+            let missing: BTreeSet<Arc<str>> = self.missing(round).map(Arc::clone).collect();
+            let whole = self.believed.keys().filter(|name| !missing.contains(*name));
+            if let Some(back) = &mut self.back {
+                back.again.extend(whole.map(Arc::clone));
+            }
             return Trust::Doubtful(why.into());
         }
         self.back = None;
@@ -121,8 +146,9 @@ impl Memory {
     }
 
     fn lost_memory(&self, round: &Round<'_>, now: Instant) -> Option<String> {
-        let back = self.back.filter(|b| now.duration_since(b.since) < SETTLES)?;
-        let missing: Vec<&str> = self.missing(round).map(|n| &**n).collect();
+        let back = self.back.as_ref().filter(|b| now.duration_since(b.since) < SETTLES)?;
+        let missing: Vec<&str> =
+            self.missing(round).map(|n| &**n).filter(|n| !back.again.contains(*n)).collect();
         let named = missing.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
         let more = missing.len().saturating_sub(NAMED);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
@@ -187,6 +213,30 @@ mod tests {
         assert!(memory.misses("web", &half["web"].0) && !memory.misses("new", &half["web"].0));
         assert_eq!(memory.weigh(&round(15, &all), now), Trust::Complete);
         assert_eq!(memory.weigh(&round(16, &empty), now), Trust::Complete, "this is no restart");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_came_again_after_a_restart_and_leaves_then_has_left() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        let all = reads(&[("web", &["n/web-1", "n/web-2"]), ("old", &["n/old-1"])]);
+        memory.weigh(&round(33, &all), now);
+        assert!(matches!(memory.weigh(&round(13, &reads(&[])), now), Trust::Doubtful(_)));
+        // Everybody of `web` registers again, then one of them leaves in order; of `old` nobody is back yet.
+        let web: Arc<str> = "web".into();
+        assert!(!memory.misses("web", &all["web"].0));
+        memory.believe(&web, &all["web"].0.instances);
+        let left = reads(&[("web", &["n/web-2"])]);
+        assert!(!memory.misses("web", &left["web"].0), "it was there a moment ago");
+        let why = memory.weigh(&round(14, &left), now);
+        assert!(doubts(&why).contains("of old are"), "{why:?}");
+        let settled = reads(&[("web", &["n/web-2"]), ("old", &["n/old-1"])]);
+        assert_eq!(memory.weigh(&round(15, &settled), now), Trust::Complete);
+        // Whom a read that lacks others shows has come again as well.
+        assert!(matches!(memory.weigh(&round(9, &left), now), Trust::Doubtful(_)));
+        assert!(!memory.misses("web", &Read::default()) && memory.misses("old", &Read::default()));
+        // The next restart has everybody to come again.
+        assert!(matches!(memory.weigh(&round(3, &reads(&[])), now), Trust::Doubtful(_)));
+        assert!(memory.misses("web", &Read::default()));
     }
 
     #[tokio::test(start_paused = true)]

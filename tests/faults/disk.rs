@@ -1,0 +1,151 @@
+//! What can go wrong with the disk that the last known good state is kept on.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::inside::small_disk;
+use crate::rig::{Late, Rig};
+use crate::support::{PATIENCE, eventually, scratch};
+use crate::trouble::cut_off;
+use crate::watch;
+
+/// Enough for the state of this table many times over.
+const KIB: u32 = 512;
+/// The state is saved at most every five seconds: where nothing was for longer, nothing was left to save.
+const CALM: Duration = Duration::from_secs(6);
+
+/// A small disk of its own, for the state of Chandler.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    mounted: TempDir,
+}
+
+impl Disk {
+    pub(crate) async fn make() -> Self {
+        let mounted = scratch("faults-state");
+        small_disk(mounted.path(), KIB).await;
+        Self { mounted }
+    }
+
+    pub(crate) fn config(&self) -> String {
+        format!("state: {{dir: '{}'}}\n", self.dir().display())
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.mounted.path().join("state")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir().join("last-known-good")
+    }
+
+    fn junk(&self) -> PathBuf {
+        self.mounted.path().join("junk")
+    }
+
+    /// Until not a byte is free.
+    fn fill(&self) {
+        let mut size = usize::try_from(KIB).expect("a small number") * 1024;
+        let mut junk = Vec::new();
+        while size > 0 {
+            junk.resize(junk.len() + size, 0);
+            // What has been written of it before the disk was full stays.
+            if fs::write(self.junk(), &junk).is_err() {
+                junk.truncate(
+                    fs::metadata(self.junk())
+                        .map_or(0, |data| usize::try_from(data.len()).expect("a length")),
+                );
+                size /= 2;
+            }
+        }
+    }
+
+    fn empty(&self) {
+        fs::remove_file(self.junk()).expect("the junk");
+    }
+}
+
+/// A number of Chandler's metrics; 0 where there is none.
+async fn metric(rig: &Rig, name: &str) -> f64 {
+    let metrics = rig.chandler.telemetry("/metrics").await.body;
+    let line = metrics.lines().find(|line| line.starts_with(name));
+    line.and_then(|line| line.rsplit_once(' ')?.1.parse().ok()).unwrap_or_default()
+}
+
+/// Waits until everything that is known is on disk.
+pub(crate) async fn saved(rig: &Rig) {
+    let mut last = (metric(rig, "chandler_state_writes_total").await, Instant::now());
+    eventually("the state to be saved", PATIENCE, async || {
+        let now = metric(rig, "chandler_state_writes_total").await;
+        if last.0 < now {
+            last = (now, Instant::now());
+        }
+        (now > 0.0 && last.1.elapsed() > CALM).then_some(())
+    })
+    .await;
+}
+
+/// Chandler serves and takes changes while nothing can be saved, and starts like that; then it saves again.
+pub(crate) async fn full(rig: &mut Rig) -> Result<(), Late> {
+    rig.disk.fill();
+    let before = metric(rig, "chandler_state_write_failures_total").await;
+    rig.change_all().await;
+    rig.right(PATIENCE).await?;
+    eventually("the disk to be full", PATIENCE, async || {
+        (metric(rig, "chandler_state_write_failures_total").await > before).then_some(())
+    })
+    .await;
+    rig.chandler.kill().await;
+    rig.chandler.start_again().await;
+    rig.right(PATIENCE).await?;
+    rig.disk.empty();
+    rig.change_all().await;
+    saved(rig).await;
+    Ok(())
+}
+
+/// What may become of the bytes of the state.
+type Damage = fn(&[u8], round: usize) -> Vec<u8>;
+
+/// Cut: to nothing, to its head, in its middle, before its last byte.
+pub(crate) fn cut(state: &[u8], round: usize) -> Vec<u8> {
+    let lengths = [0, 5, 40, state.len() / 4, state.len() / 2, state.len() * 3 / 4, state.len() - 1];
+    state[..lengths[round % lengths.len()]].to_vec()
+}
+
+/// One bit in another place each time, from the first byte to the last.
+pub(crate) fn flipped(state: &[u8], round: usize) -> Vec<u8> {
+    let mut state = state.to_vec();
+    let at = (state.len() - 1) * round / (ROUNDS - 1);
+    state[at] ^= 1 << (round % 8);
+    state
+}
+
+/// How often Chandler is started with a damaged state.
+const ROUNDS: usize = 7;
+
+/// No registry can be reached, and the state is damaged: Chandler must say nothing, or all of what it said, never a part.
+pub(crate) async fn damaged(rig: &mut Rig, damage: Damage) -> Result<(), Late> {
+    saved(rig).await;
+    cut_off(rig, true).await;
+    rig.chandler.kill().await;
+    let whole = fs::read(rig.disk.state()).expect("the state that was saved");
+    for round in 0..ROUNDS {
+        fs::write(rig.disk.state(), damage(&whole, round)).expect("room for it");
+        rig.chandler.start_again().await;
+        rig.chandler.process().wait_for_log("set aside").await;
+        // That nothing wrong is said can only be seen by looking on for a while.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        rig.chandler.kill().await;
+    }
+    // As it was, it serves everything, and still without any registry.
+    fs::write(rig.disk.state(), &whole).expect("room for it");
+    rig.chandler.start_again().await;
+    rig.right_for(&[watch::WIRE], PATIENCE).await?;
+    cut_off(rig, false).await;
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! All of it, started: registries, Chandler, istiod, Envoy, the eyes, and calls to every service. And what is done with it: a true
+//! change, seen through.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::join_all;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::ledger::Ledger;
+use crate::sites::{Kind, Site};
+use crate::support::{Age, Chandler, Envoy, Istiod, PATIENCE, eventually};
+use crate::watch::{self, Calls};
+
+pub(crate) struct Rig {
+    pub(crate) sites: BTreeMap<Kind, Site>,
+    pub(crate) chandler: Chandler,
+    pub(crate) clock: Clock,
+    pub(crate) disk: Disk,
+    pub(crate) istiod: Istiod,
+    _envoy: Envoy,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) calls: Arc<Calls>,
+    /// None of them ends by itself.
+    eyes: JoinSet<()>,
+}
+
+/// Something did not become right in its time.
+#[derive(Debug)]
+pub(crate) struct Late(pub(crate) String);
+
+impl Rig {
+    /// Everything is right, and every service is being called. `config` is for Chandler, beside its registries.
+    pub(crate) async fn start(kinds: &[Kind], config: &str) -> Self {
+        let mut eyes = JoinSet::new();
+        eyes.spawn(async { watch::instances().await.expect("the instances' port is free") });
+        let sites = join_all(kinds.iter().map(|kind| Site::start(*kind))).await;
+        let registries: String = sites.iter().map(Site::config).collect();
+        let (clock, disk) = (Clock::make().await, Disk::make().await);
+        let builder = Chandler::build().registries(&registries).config(config).config(&disk.config());
+        let builder = clock.environment().iter().fold(builder, |b, (name, value)| b.environment(name, value));
+        let mut chandler = builder.start().await;
+        let ledger = Arc::new(Ledger::default());
+        sites.iter().flat_map(Site::present).for_each(|seat| ledger.arriving(seat));
+        chandler.synced().await;
+        let istiod = Istiod::build(Age::V1_18, chandler.grpc).for_plain_envoy().start().await;
+        let envoy = Envoy::start(&istiod).await;
+        eyes.spawn(watch::wire(chandler.grpc, Arc::clone(&ledger)));
+        eyes.spawn(watch::istiod(istiod.grpc_addr(), Arc::clone(&ledger), watch::ISTIOD));
+        eyes.spawn(watch::envoy(envoy.admin(), Arc::clone(&ledger)));
+        let sites = sites.into_iter().map(|site| (site.kind, site)).collect();
+        let calls = Arc::default();
+        let mut rig = Self { sites, chandler, clock, disk, istiod, _envoy: envoy, ledger, calls, eyes };
+        rig.right(PATIENCE).await.unwrap_or_else(|late| panic!("not even at the start: {}", late.0));
+        rig.call_everything().await;
+        // From here on every failure counts; before, listeners were still coming.
+        rig.calls.take_failed();
+        rig
+    }
+
+    /// Every service is called from now on, at its virtual address; each has been answered once.
+    async fn call_everything(&mut self) {
+        let mut hosts: Vec<String> =
+            self.sites.values().flat_map(Site::present).map(|s| s.host.clone()).collect();
+        hosts.dedup();
+        for host in &hosts {
+            let path = format!("/api/v1/resources?collection=serviceentries&name=chandler/{host}");
+            let row = self.chandler.api(&path).await;
+            let at = row["object"]["spec"]["addresses"][0].as_str().and_then(|at| at.parse().ok());
+            let at: Ipv4Addr = at.unwrap_or_else(|| panic!("no virtual address in {row}"));
+            let (calls, ledger) = (Arc::clone(&self.calls), Arc::clone(&self.ledger));
+            eventually(host, PATIENCE, async || {
+                watch::one_call(host, at).await.ok().filter(|said| said.contains(" 200 "))
+            })
+            .await;
+            self.eyes.spawn(watch::call(host.clone(), at, calls, ledger));
+        }
+    }
+
+    pub(crate) fn site(&mut self, kind: Kind) -> &mut Site {
+        self.sites.get_mut(&kind).expect("a registry of this rig")
+    }
+
+    /// Waits until everyone sees exactly what is registered.
+    pub(crate) async fn right(&mut self, limit: Duration) -> Result<Duration, Late> {
+        self.right_for(&watch::ALL, limit).await
+    }
+
+    /// The same, with more who look on.
+    pub(crate) async fn right_for(
+        &mut self,
+        who: &[&'static str],
+        limit: Duration,
+    ) -> Result<Duration, Late> {
+        let since = Instant::now();
+        let mut looks = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            looks.tick().await;
+            if self.ledger.settle(who) {
+                return Ok(since.elapsed());
+            }
+            assert!(self.eyes.try_join_next().is_none(), "a watcher has ended");
+            if since.elapsed() > limit {
+                return Err(Late(format!("after {limit:?}:\n{}", self.ledger.difference())));
+            }
+        }
+    }
+
+    /// One instance takes over from another, in order. Nobody waits for it to be seen.
+    pub(crate) async fn change(&mut self, kind: Kind) {
+        let (old, new) = self.site(kind).successor();
+        self.ledger.arriving(&new);
+        self.site(kind).add(&new).await;
+        self.ledger.leaving(&old);
+        self.site(kind).remove(&old).await;
+    }
+
+    /// [`Rig::change`] in every registry.
+    pub(crate) async fn change_all(&mut self) {
+        let kinds: Vec<Kind> = self.sites.keys().copied().collect();
+        for kind in kinds {
+            self.change(kind).await;
+        }
+    }
+
+    /// Another configuration, of which nobody may see anything, has been taken; an even `round` is the one of the start.
+    pub(crate) async fn configure(&mut self, round: usize) {
+        let registries: String = self.sites.values().map(Site::config).collect();
+        let (registries, further) = if round.is_multiple_of(2) {
+            (registries, self.disk.config())
+        } else {
+            let slower = registries
+                .replace("whole: 20s", "whole: 19s")
+                .replace("sessionTimeout: 2s", "sessionTimeout: 3s");
+            (slower, format!("push: {{topologyQuiet: 900ms}}\n{}", self.disk.config()))
+        };
+        self.chandler.write_registries(&registries, &further);
+        let took = if round.is_multiple_of(2) { "1s" } else { "900ms" };
+        eventually("the configuration to be taken", PATIENCE, async || {
+            let shown = self.chandler.api("/api/v1/config").await;
+            (shown["push"]["topologyQuiet"] == took).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until Chandler has looked at its clock and seen that it is wrong by about so many seconds.
+    pub(crate) async fn clock_shows(&self, seconds: i64) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs_f64();
+        #[allow(clippy::cast_precision_loss, reason = "seconds of years")]
+        let wanted = now + seconds as f64;
+        eventually("Chandler to see the step of its clock", PATIENCE, async || {
+            let metrics = self.chandler.telemetry("/metrics").await.body;
+            let lines = metrics
+                .lines()
+                .filter(|line| line.starts_with("chandler_registry_last_success_timestamp_seconds{"));
+            let mut times = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+            times.any(|time| (time - wanted).abs() < 1_000.0).then_some(())
+        })
+        .await;
+    }
+
+    /// What the API says of a registry; nothing if nobody answers.
+    pub(crate) async fn row(&self, kind: Kind) -> Option<Value> {
+        let answer = self.chandler.place().get(self.chandler.admin, "/api/v1/registries").await?;
+        let rows: Value = serde_json::from_str(&answer.body).ok()?;
+        rows.as_array()?.iter().find(|row| row["name"] == kind.id()).cloned()
+    }
+
+    /// Waits until Chandler says that something is wrong with a registry, or holds something of it.
+    pub(crate) async fn noticed(&self, kind: Kind) -> Result<(), Late> {
+        self.row_where(kind, "notices that something is wrong", |row| {
+            row["up"] == false || row["problem"].is_string() || holds(row)
+        })
+        .await
+    }
+
+    /// Waits until Chandler has seen that everything is missing, and does not believe it.
+    pub(crate) async fn disbelieved(&self, kind: Kind) -> Result<(), Late> {
+        let doubt = |row: &Value| row["problem"].as_str().is_some_and(|why| why.contains("not believed"));
+        self.row_where(kind, "disbelieves what it reads", |row| doubt(row) || holds(row)).await
+    }
+
+    /// Waits until Chandler holds nothing of it any more: everybody who was missing has been seen again.
+    pub(crate) async fn believed(&self, kind: Kind) -> Result<(), Late> {
+        self.row_where(kind, "has seen everybody again", |row| !holds(row)).await
+    }
+
+    async fn row_where(&self, kind: Kind, what: &str, accept: impl Fn(&Value) -> bool) -> Result<(), Late> {
+        let since = Instant::now();
+        loop {
+            let row = self.row(kind).await;
+            if row.as_ref().is_some_and(&accept) {
+                return Ok(());
+            }
+            if since.elapsed() > PATIENCE {
+                return Err(Late(format!("nothing shows that Chandler {what} of {}: {row:?}", kind.name())));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until something has been spoilt on the way to a registry.
+    pub(crate) async fn touched(&mut self, kind: Kind, before: usize) -> Result<(), Late> {
+        let since = Instant::now();
+        while self.site(kind).touched() == before {
+            if since.elapsed() > PATIENCE {
+                return Err(Late(format!("nothing passes between Chandler and {}", kind.name())));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+}
+
+fn holds(row: &Value) -> bool {
+    row["heldEndpoints"].as_u64().is_some_and(|held| held > 0)
+}

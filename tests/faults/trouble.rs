@@ -1,0 +1,210 @@
+//! What can go wrong with Chandler, with istiod, and around them, while every registry is as it should be; and with all of them
+//! at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::disk;
+use crate::inside::partition;
+use crate::rig::{Late, Rig};
+use crate::sites::Kind;
+use crate::support::{Age, Istiod, PATIENCE, Way, eventually};
+use crate::watch;
+
+/// Something that goes wrong with the mesh's side of things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Chandler is killed and started again.
+    Killed,
+    /// Chandler is killed while a change is on its way.
+    KilledInChange,
+    /// Chandler is killed again and again while it starts, each time a little later.
+    KilledInStart,
+    /// Chandler is killed and started again while no registry can be reached.
+    KilledAlone,
+    /// istiod is killed and started again.
+    IstiodKilled,
+    /// istiod stops for a while, and the world changes meanwhile.
+    IstiodHung,
+    /// Five istiods and 1,000 other streams; Chandler is killed and started again under them.
+    Fleet,
+    /// The configuration is replaced several times while every registry is slow, cut or silent.
+    Reconfigured,
+    /// The disk of the state is full, also at a start.
+    DiskFull,
+    /// The state is cut short, and Chandler starts with it where no registry can be reached.
+    StateCut,
+    /// A bit of the state is another, and Chandler starts with it where no registry can be reached.
+    StateFlipped,
+    /// The wall clock is a year ahead, then a year behind.
+    ClockStepped,
+}
+
+/// Streams that are there beside the istiods.
+const STREAMS: usize = 1_000;
+/// On one connection: fewer than Chandler grants.
+const PER_CONNECTION: usize = 10;
+/// A year, in seconds.
+const YEAR: i64 = 365 * 24 * 3_600;
+
+impl Trouble {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Killed => "chandler killed and restarted",
+            Self::KilledInChange => "chandler killed in mid-change",
+            Self::KilledInStart => "chandler killed in start-up",
+            Self::KilledAlone => "chandler killed, registries down",
+            Self::IstiodKilled => "istiod restarted",
+            Self::IstiodHung => "istiod hung and resumed",
+            Self::Fleet => "5 istiods, 1,000 streams, killed",
+            Self::Reconfigured => "configuration replaced in trouble",
+            Self::DiskFull => "disk full",
+            Self::StateCut => "state cut short, registries down",
+            Self::StateFlipped => "state bit flipped, registries down",
+            Self::ClockStepped => "clock stepped",
+        }
+    }
+
+    /// Brings it about, looks on for `time` where something is to be looked at, and ends it.
+    pub(crate) async fn happen(self, rig: &mut Rig, time: Duration) -> Result<(), Late> {
+        match self {
+            Self::Killed => {
+                rig.chandler.kill().await;
+                rig.change_all().await;
+                sleep(time).await;
+                rig.chandler.start_again().await;
+            }
+            Self::KilledInChange => {
+                for pause in [0, 30, 100, 300] {
+                    rig.change_all().await;
+                    sleep(Duration::from_millis(pause)).await;
+                    rig.chandler.kill().await;
+                    rig.chandler.start_again().await;
+                }
+            }
+            Self::KilledInStart => {
+                rig.chandler.kill().await;
+                for pause in [0, 10, 30, 60, 100, 200, 400, 800, 1_600] {
+                    rig.chandler.start_again_unready();
+                    sleep(Duration::from_millis(pause)).await;
+                    rig.chandler.kill().await;
+                }
+                rig.chandler.start_again().await;
+            }
+            Self::KilledAlone => alone(rig, time).await?,
+            Self::DiskFull => disk::full(rig).await?,
+            Self::StateCut => disk::damaged(rig, disk::cut).await?,
+            Self::StateFlipped => disk::damaged(rig, disk::flipped).await?,
+            Self::IstiodKilled => {
+                rig.istiod.process().kill().await;
+                rig.change_all().await;
+                sleep(time).await;
+                rig.istiod.restart().await;
+            }
+            Self::IstiodHung => {
+                rig.istiod.process().signal("STOP").await;
+                rig.change_all().await;
+                sleep(time).await;
+                rig.istiod.process().signal("CONT").await;
+            }
+            Self::Fleet => fleet(rig).await?,
+            Self::Reconfigured => reconfigured(rig, time).await,
+            Self::ClockStepped => {
+                for step in [YEAR, -YEAR] {
+                    rig.clock.step(step);
+                    rig.change_all().await;
+                    rig.clock_shows(step).await;
+                    sleep(time / 2).await;
+                }
+                rig.clock.step(0);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Chandler starts where no registry can be reached: it says what it said before.
+async fn alone(rig: &mut Rig, time: Duration) -> Result<(), Late> {
+    disk::saved(rig).await;
+    cut_off(rig, true).await;
+    rig.chandler.kill().await;
+    rig.chandler.start_again().await;
+    rig.right_for(&[watch::WIRE], PATIENCE).await?;
+    sleep(time).await;
+    cut_off(rig, false).await;
+    Ok(())
+}
+
+/// Whether no registry can be reached.
+pub(crate) async fn cut_off(rig: &mut Rig, yes: bool) {
+    for site in rig.sites.values() {
+        for proxy in site.proxies() {
+            partition(proxy.address().port(), yes).await;
+        }
+    }
+    if let Some(site) = rig.sites.get(&Kind::Files) {
+        let (files, away) = (site.files().dir(), site.files().elsewhere());
+        let (from, to) = if yes { (files, away) } else { (away, files) };
+        std::fs::rename(from, to).expect("a rename");
+    }
+}
+
+/// Four more istiods and a thousand streams: each of them has to have everything again.
+async fn fleet(rig: &mut Rig) -> Result<(), Late> {
+    let mut istiods = Vec::new();
+    let mut crowd = JoinSet::new();
+    for who in ["second istiod", "third istiod", "fourth istiod", "fifth istiod"] {
+        let istiod = Istiod::build(Age::V1_18, rig.chandler.grpc).for_plain_envoy().start().await;
+        crowd.spawn(watch::istiod(istiod.grpc_addr(), Arc::clone(&rig.ledger), who));
+        istiods.push(istiod);
+    }
+    let who: Vec<&'static str> = watch::ALL
+        .into_iter()
+        .chain(["second istiod", "third istiod", "fourth istiod", "fifth istiod"])
+        .collect();
+    let whole = Arc::new(AtomicUsize::new(0));
+    for _ in 0..STREAMS / PER_CONNECTION {
+        crowd.spawn(watch::crowd(
+            rig.chandler.grpc,
+            PER_CONNECTION,
+            Arc::clone(&whole),
+            Arc::clone(&rig.ledger),
+        ));
+    }
+    let all_told = async |what: &str| {
+        eventually(what, PATIENCE * 2, async || (whole.load(Ordering::Relaxed) >= STREAMS).then_some(()))
+            .await;
+    };
+    all_told("a thousand streams to be told everything").await;
+    rig.right_for(&who, PATIENCE * 2).await?;
+    rig.chandler.kill().await;
+    whole.store(0, Ordering::Relaxed);
+    rig.chandler.start_again().await;
+    all_told("a thousand streams to be told everything again").await;
+    rig.change_all().await;
+    rig.right_for(&who, PATIENCE * 2).await?;
+    drop(crowd);
+    for who in ["second istiod", "third istiod", "fourth istiod", "fifth istiod"] {
+        rig.ledger.blind(who);
+    }
+    Ok(())
+}
+
+/// Settings that change what is done but not what is to be seen, while nothing works as it should.
+async fn reconfigured(rig: &mut Rig, time: Duration) {
+    let ways = [Way::Slow(1), Way::EndAfter(150), Way::Silence, Way::Reset];
+    let since = Instant::now();
+    for (round, way) in ways.iter().cycle().enumerate() {
+        rig.sites.values().for_each(|site| site.turn(way));
+        rig.configure(round).await;
+        sleep(Duration::from_millis(200)).await;
+        if since.elapsed() > time && round >= ways.len() {
+            break;
+        }
+    }
+    rig.sites.values().for_each(|site| site.turn(&Way::Pass));
+}
