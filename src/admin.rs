@@ -24,7 +24,6 @@ pub mod api;
 pub mod health;
 mod http;
 pub mod metrics;
-pub mod object;
 pub mod rows;
 mod server;
 
@@ -82,6 +81,7 @@ chandler: admin API (JSON)
 /api/v1/resources?collection=se             names and versions of what is served
 /api/v1/resources?collection=se&name=NS/N   one resource, whole
 /api/v1/clients                             who is connected and how far each has got
+/api/v1/sinks                               what is pushed to, and how far it is as wanted
 /api/v1/held                                what is kept although its registry does not show it any more
 /api/v1/freeze                              what is frozen by hand
 /api/v1/config                              the configuration in force, secrets removed
@@ -112,6 +112,7 @@ pub fn admin_router(state: AdminState) -> Router {
         .route("/", get(ADMIN_INDEX))
         .route("/api/v1/registries", get(api::registries))
         .route("/api/v1/clients", get(api::clients))
+        .route("/api/v1/sinks", get(api::sinks))
         .route("/api/v1/held", get(api::held))
         .route("/api/v1/config", get(api::config))
         .merge(http::large(large));

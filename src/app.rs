@@ -9,6 +9,7 @@ mod registries;
 mod reload;
 mod run;
 mod settings;
+mod sinks;
 mod state;
 mod systemd;
 
@@ -25,6 +26,7 @@ use tokio::net::TcpListener;
 use crate::admin::Readiness;
 use crate::app::doors::Doors;
 use crate::app::registries::Registries;
+use crate::app::sinks::{SinkDeps, Sinks};
 use crate::app::state::State;
 use crate::config::{Access, Config};
 use crate::delivery::{DeliveryMetrics, Listener};
@@ -41,6 +43,9 @@ use crate::telemetry::Metrics;
 
 pub use doors::entrances_of;
 pub use once::{ReadOnce, read_once};
+pub use sinks::sinks_of;
+#[cfg(feature = "kubernetes")]
+pub use sinks::{Action, OfflineError, Plan, sink_objects, sink_plan, sink_prune};
 
 /// How long clients are given to leave: they go one by one within it, and reach another replica one by one.
 /// The chart and the unit allow for more before they kill.
@@ -143,6 +148,7 @@ pub struct App {
     /// Absent: nothing is saved.
     state: Option<State>,
     delivery: Arc<DeliveryMetrics>,
+    sinks: Sinks,
     metrics: Arc<Metrics>,
     reload_failed: Gauge,
 }
@@ -189,6 +195,8 @@ impl App {
             }
             None => None,
         };
+        let sinks = SinkDeps::new(parts.reader.clone(), Arc::clone(&parts.status), metrics.ours());
+        let sinks = Sinks::new(sinks);
         let reload_failed = Gauge::default();
         let help = "1 while the configuration on disk is not the one in force because it is wrong";
         metrics.ours().register("config_reload_failed", help, reload_failed.clone());
@@ -202,6 +210,7 @@ impl App {
             pipeline,
             state,
             delivery,
+            sinks,
             metrics,
             reload_failed,
         })

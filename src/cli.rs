@@ -26,6 +26,8 @@ mod output;
 mod place;
 mod render;
 mod serve;
+#[cfg(feature = "kubernetes")]
+mod sink;
 mod status;
 mod table;
 mod yaml;
@@ -67,6 +69,8 @@ enum Command {
     Render(render::Render),
     Get(get::Get),
     Status(status::StatusArgs),
+    #[cfg(feature = "kubernetes")]
+    Sink(sink::Sink),
     #[command(hide = true)]
     Completions(completions::Completions),
     #[command(hide = true)]
@@ -183,6 +187,10 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         }
         Command::Status(args) => {
             runtime(tokio::runtime::Builder::new_current_thread())?.block_on(status::run(args))
+        }
+        #[cfg(feature = "kubernetes")]
+        Command::Sink(args) => {
+            runtime(tokio::runtime::Builder::new_multi_thread())?.block_on(sink::run(args))
         }
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

@@ -21,6 +21,7 @@ mod secret;
 mod select;
 pub mod server;
 mod services;
+mod sinks;
 mod startup;
 pub mod state;
 mod template;
@@ -44,6 +45,7 @@ pub use self::registries::zookeeper::{DubboBy, LayoutConfig, ZooKeeperConfig, Zo
 pub use self::registries::{RegistryConfig, RegistryKind};
 pub use self::reload::Plan;
 pub use self::server::Server;
+pub use self::sinks::Sinks;
 pub use self::state::State;
 use crate::model::limits::Limits;
 use crate::model::merging::Merging;
@@ -71,6 +73,8 @@ pub struct Config {
     pub push: Push,
     /// Where the last known good state is kept.
     pub state: State,
+    /// What is pushed to, and where registries go.
+    pub sinks: Sinks,
 }
 
 /// Nobody writes more by hand, and a wrong path may name anything.
@@ -145,7 +149,7 @@ impl Config {
         let doors = all.flat_map(|(address, entrance)| {
             entrance.doubts(address).into_iter().map(move |doubt| format!("{address}: {doubt}"))
         });
-        doors.chain(self.state.doubt()).collect()
+        doors.chain(self.state.doubt()).chain(self.sinks.doubts()).collect()
     }
 
     /// The effective values, defaults included, in the form in which they can be written; secrets would be left out.
@@ -155,8 +159,9 @@ impl Config {
             "server": self.server.shown(),
             "telemetry": self.telemetry.shown(),
             "admin": self.admin.shown(),
-            "registries": self.registries.iter().map(RegistryConfig::shown).collect::<Vec<_>>(),
+            "registries": sinks::shown_registries(&self.registries, &self.sinks),
             "merge": merge::shown(&self.merge),
+            "sinks": self.sinks.shown(),
             "mesh": self.mesh.shown(),
             "guard": guard::shown(&self.guard),
             "push": self.push.shown(),
@@ -182,7 +187,7 @@ impl Config {
     }
 
     fn decode(mut f: Fields<'_, '_>, base: &Path) -> Option<Self> {
-        f.later(&["rules", "sinks"]);
+        f.later(&["rules"]);
         let server = Server::decode(f.section("server"), base);
         let telemetry = Telemetry::decode(f.section("telemetry"));
         let admin = Admin::decode(f.section("admin"), base);
@@ -192,6 +197,7 @@ impl Config {
         let mesh = Mesh::decode(f.section("mesh"));
         let push = Push::decode(f.section("push"));
         let state = State::decode(&mut f, base);
+        let sinks = sinks::decode(&mut f, base);
         let sockets = server.sockets.iter().chain(&telemetry.socket).chain(&admin.socket);
         listen::check_distinct(sockets, f.findings());
         Some(Self {
@@ -204,6 +210,7 @@ impl Config {
             guard,
             push,
             state,
+            sinks,
         })
     }
 }

@@ -6,6 +6,7 @@ pub mod admission;
 #[cfg(test)]
 mod fixtures;
 pub mod labels;
+pub mod manifest;
 pub mod mapping;
 pub mod memory;
 pub mod naming;

@@ -7,7 +7,7 @@
 //! | L0 | [`model`], [`resource`], [`proto`], [`yaml`] | what registries know; what Istio receives; what people write |
 //! | L1 | [`convert`], [`session`], [`pipeline`], [`store`] | decisions: pure, but for the one task that owns the catalog |
 //! | L2 | [`runtime`], [`security`], [`limit`], [`telemetry`] | supervision, status, who may come, how much of it, logs |
-//! | L3 | [`registry`], [`delivery`], [`admin`] | the world: sockets and files. Siblings never import each other |
+//! | L3 | [`registry`], [`delivery`], [`sink`], [`admin`] | the world: sockets and files. Siblings never import each other |
 //! | | [`config`], [`app`], [`cli`] | what the user wrote, the composition root, the commands |
 
 pub mod admin;
@@ -27,6 +27,7 @@ pub mod resource;
 pub mod runtime;
 pub mod security;
 pub mod session;
+pub mod sink;
 pub mod store;
 pub mod telemetry;
 pub mod yaml;

@@ -3,6 +3,8 @@
 
 pub mod disk;
 
+pub mod view;
+
 use std::sync::Arc;
 
 use tokio::sync::watch;

@@ -225,11 +225,9 @@ fn an_unknown_key_is_answered_with_the_nearest_known_one() {
 
 #[test]
 fn what_comes_later_is_called_so() {
-    for (text, key) in [
-        ("§rules: []\n", "rules"),
-        ("registries:\n- name: a\n  §nacos: {address: x}\n", "nacos"),
-        ("registries:\n- name: a\n  files: {path: x}\n  §outputs: []\n", "outputs"),
-    ] {
+    for (text, key) in
+        [("§rules: []\n", "rules"), ("registries:\n- name: a\n  §nacos: {address: x}\n", "nacos")]
+    {
         refused(text, &[&format!("`{key}` is not available in this version")]);
     }
 }
@@ -920,4 +918,65 @@ registries:
         "registries:\n- name: a\n  files: {path: x}\n  services: {b: {guard: {§registryShrinkLimit: 5%}}}\n",
         &["about a registry as a whole"],
     );
+}
+
+#[test]
+fn where_registries_go_is_wrong_in_its_place() {
+    let with = |outputs: &str, sinks: &str| {
+        format!("registries:\n- name: a\n  files: {{path: x}}\n  outputs: {outputs}\nsinks:\n{sinks}")
+    };
+    let one = "- name: cluster\n  kubernetes: {}\n";
+    for (text, words) in [
+        (with("[cluster, §clster]", one), &["there is no sink `clster`", "did you mean `cluster`?"][..]),
+        (with("[cluster, §cluster]", one), &["`cluster` stands here twice"]),
+        (with("§[]", ""), &["nowhere"]),
+        (with("[{sink: cluster, form: §inlined}]", one), &["did you mean `inline`?"]),
+        (
+            with("[wires]", "- name: §cluster\n  kubernetes: {}\n"),
+            &["nothing goes to this sink", "outputs: [cluster]"],
+        ),
+        (with("[wires]", "- name: §wires\n  kubernetes: {}\n"), &["choose another name"]),
+        (with("[cluster]", "- §name: cluster\n"), &["which kind of sink is this?"]),
+        (
+            with("[cluster]", &format!("{one}- name: §cluster\n  kubernetes: {{}}\n")),
+            &["two sinks are called `cluster`"],
+        ),
+        (
+            with("[cluster]", "- name: cluster\n  kubernetes: {context: §x}\n"),
+            &["name that file as `kubeconfig`"],
+        ),
+        (with("[cluster]", "- name: cluster\n  kubernetes: {leaseDuration: §10s}\n"), &["from 15s to 10m"]),
+        (
+            with("[cluster]", "- name: cluster\n  kubernetes: {namespaces: [a, §A.b]}\n"),
+            &["no name of a namespace"],
+        ),
+        (
+            with("[cluster]", "- name: cluster\n  kubernetes: {§kubecnfig: x}\n"),
+            &["did you mean `kubeconfig`?"],
+        ),
+        (
+            with(
+                "[a, b]",
+                "- name: a\n  kubernetes: {instance: i}\n- §name: b\n  kubernetes: {instance: i}\n",
+            ),
+            &["the same `instance` as the sink `a`"],
+        ),
+    ] {
+        refused(&text, words);
+    }
+}
+
+#[test]
+fn a_registry_that_goes_both_ways_is_doubted() {
+    let text = |outputs: &str| {
+        format!(
+            "registries: [{{name: a, files: {{path: x}}, outputs: {outputs}}}]\nsinks: [{{name: east, kubernetes: {{}}}}]\n"
+        )
+    };
+    let doubts = good(&text("[wires, east]")).doubts().join("\n");
+    assert!(doubts.contains("`a` goes to the wires and to east") && doubts.contains("twice"), "{doubts}");
+    let alone = good(&text("[east]"));
+    assert!(alone.doubts().is_empty());
+    let a = chandler::model::service::RegistryName::new("a");
+    assert!(!alone.sinks.is_on_the_wires(&a) && alone.sinks.takes("east").contains_key(&a));
 }

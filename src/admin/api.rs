@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::admin::http::ApiError;
-use crate::admin::rows::{ClientRow, RegistryRow};
-use crate::admin::{AdminState, asked, object};
+use crate::admin::rows::{ClientRow, RegistryRow, SinkRow};
+use crate::admin::{AdminState, asked};
+use crate::convert::manifest;
 use crate::model::service::RegistryName;
 use crate::pipeline::guard::freeze::Area;
 use crate::pipeline::report::{AreaReport, ContestReport, HeldReport, ServiceReport, Wanted};
@@ -134,7 +135,7 @@ fn one(snapshot: &Snapshot, collection: Collection, name: &str) -> Result<Resour
     let content = snapshot.get(collection);
     let content = content.ok_or_else(|| missing(format!("{collection} is not complete yet: see /syncz")))?;
     let resource = content.get(name).ok_or_else(|| missing(format!("{collection} {name:?} not found")))?;
-    let object = object::object(resource)
+    let object = manifest::object(resource)
         .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
     Ok(ResourceRow::new(resource, Some(object)))
 }
@@ -143,6 +144,11 @@ fn one(snapshot: &Snapshot, collection: Collection, name: &str) -> Result<Resour
 pub(super) async fn clients(State(state): State<AdminState>) -> Json<Vec<ClientRow>> {
     let served = state.store.current();
     Json(state.status.clients().into_iter().map(|c| ClientRow::new(c, &served)).collect())
+}
+
+/// Every sink by name.
+pub(super) async fn sinks(State(state): State<AdminState>) -> Json<Vec<SinkRow>> {
+    Json(state.status.sinks().into_iter().map(|(name, status)| SinkRow::new(name, status)).collect())
 }
 
 /// What is kept although its registry does not show it any more, and why.

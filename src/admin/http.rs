@@ -77,7 +77,8 @@ async fn in_turn(places: Arc<Semaphore>, request: Request<Body>, next: Next) -> 
     match tokio::time::timeout(PLACE_TIMEOUT, places.acquire_owned()).await {
         Ok(Ok(place)) => next.run(request).await.map(|body| Body::new(Placed { body, _place: place })),
         Ok(Err(_)) | Err(_) => {
-            let words = "too many large answers are under way: ask one after the other, and for one service or host";
+            let words =
+                "too many large answers are under way: ask one after the other, and for one service or host";
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, words).into_response()
         }
     }

@@ -22,12 +22,17 @@ use crate::model::service::RegistryName;
 use crate::pipeline::report::RegistryReport;
 use crate::resource::collection::Collection;
 use crate::resource::snapshot::Snapshot;
-use crate::runtime::status::{ClientStatus, RegistryStatus};
+use crate::runtime::status::{ClientStatus, RegistryStatus, SinkStatus};
 use crate::telemetry::CONTENT_TYPE;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfRegistry {
     registry: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfSink {
+    sink: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -50,12 +55,13 @@ pub(super) async fn metrics(State(state): State<AdminState>) -> Result<impl Into
         // A life that is just ending may still say how it was after its registry had been forgotten.
         registries.retain(|name, _| reports.iter().any(|r| r.name == name.as_str()));
     }
-    let snapshot = state.store.current();
+    let (snapshot, sinks) = (state.store.current(), state.status.sinks());
     let text = state.metrics.encode(|now| {
         adapters(&registries, now);
         contents(reports.as_deref().unwrap_or_default(), now);
         connected(&clients, now);
         served(&snapshot, now);
+        pushed(&sinks, now);
     });
     let text = text.map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text))
@@ -124,6 +130,33 @@ fn contents(reports: &[RegistryReport], now: &mut Registry) {
         }
         now.register(name, help, family);
     }
+}
+
+fn pushed(sinks: &BTreeMap<String, SinkStatus>, now: &mut Registry) {
+    /// What is read off a sink's status, as a metric's name and help.
+    type Column = (&'static str, &'static str, fn(&SinkStatus) -> usize);
+    const COLUMNS: [Column; 5] = [
+        ("sink_up", "Whether the sink's other side is reached and known", |s| s.up.into()),
+        ("sink_writer", "Whether this process is the one that writes there", |s| s.writer.into()),
+        ("sink_objects", "Objects that are wanted there", |s| s.wanted),
+        ("sink_pending", "Objects there that differ from what is wanted", |s| s.pending),
+        ("sink_failing", "Objects that cannot be there as wanted", |s| s.failing),
+    ];
+    for (name, help, value) in COLUMNS {
+        let family = Family::<OfSink, Gauge>::default();
+        for (sink, status) in sinks {
+            family.get_or_create(&OfSink { sink: sink.clone() }).set(count(value(status)));
+        }
+        now.register(name, help, family);
+    }
+    let last = Family::<OfSink, Seconds>::default();
+    for (sink, status) in sinks {
+        if let Some(since) = status.last_success.and_then(|t| t.duration_since(SystemTime::UNIX_EPOCH).ok()) {
+            last.get_or_create(&OfSink { sink: sink.clone() }).set(since.as_secs_f64());
+        }
+    }
+    let help = "When the sink was last as wanted, or written to, in seconds since 1970";
+    now.register("sink_last_success_timestamp_seconds", help, last);
 }
 
 fn connected(clients: &[ClientStatus], now: &mut Registry) {

@@ -8,7 +8,7 @@ use crate::pipeline::report::RegistryReport;
 use crate::resource::collection::Collection;
 use crate::resource::encoded::Version;
 use crate::resource::snapshot::Snapshot;
-use crate::runtime::status::{ClientStatus, RegistryStatus, WatchStatus};
+use crate::runtime::status::{ClientStatus, RegistryStatus, SinkStatus, WatchStatus};
 
 /// One registry: what the pipeline has of it and how its adapter is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +88,73 @@ impl RegistryRow {
                     format!("{} services are more than `limits` allows and wait outside", report.over_limit)
                 }))
                 .or(report.doubt.map(|why| format!("the last read is not believed: {why}"))),
+        }
+    }
+}
+
+/// One sink: how it is, and what of it is not as wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SinkRow {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Whether the other side is reached and everything in it is known.
+    pub up: bool,
+    /// What is wrong with all of it, while something is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Whether this process is the one that writes.
+    pub writer: bool,
+    /// Who writes, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+    /// What tells our objects from those of others.
+    #[serde(default)]
+    pub instance: String,
+    /// The registries that go there.
+    #[serde(default)]
+    pub registries: Vec<String>,
+    /// Objects that are wanted there.
+    pub wanted: usize,
+    /// Objects that differ from what is wanted, failed ones included.
+    pub pending: usize,
+    /// Objects that cannot be as wanted.
+    pub failing: usize,
+    /// The first of them, each with its reason.
+    #[serde(default)]
+    pub failures: Vec<SinkFailure>,
+    /// When everything was last as wanted, or an object was last written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<String>,
+}
+
+/// An object that cannot be as wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkFailure {
+    /// Which.
+    pub object: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl SinkRow {
+    /// The row of the sink called `name`.
+    #[must_use]
+    pub fn new(name: String, status: SinkStatus) -> Self {
+        let failure = |(object, reason)| SinkFailure { object, reason };
+        Self {
+            name,
+            up: status.up,
+            problem: status.problem,
+            writer: status.writer,
+            holder: status.holder,
+            instance: status.instance,
+            registries: status.registries,
+            wanted: status.wanted,
+            pending: status.pending,
+            failing: status.failing,
+            failures: status.failures.into_iter().map(failure).collect(),
+            last_success: status.last_success.map(rfc3339),
         }
     }
 }

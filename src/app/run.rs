@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::admin::{self, AdminState};
 use crate::app::dial::Dials;
@@ -14,6 +15,8 @@ use crate::config::Config;
 
 use crate::delivery::{self, DeliveryMetrics, Deps};
 use crate::runtime::supervise::{Critical, Ended, Owned};
+use crate::store::StoreReader;
+use crate::store::view::{LeftOut, View};
 use crate::telemetry::Metrics;
 
 /// How long tasks are given to end once they are told to: they have nothing left to do.
@@ -54,6 +57,7 @@ impl App {
             pipeline,
             state,
             delivery,
+            mut sinks,
             metrics,
             reload_failed,
             ..
@@ -69,9 +73,17 @@ impl App {
         let files = Owned::lasting("the keeper of certificates", stopped.clone(), move || {
             keeper.clone().run(stopped.clone())
         });
-        let (streams, doors) = listen(sockets, &parts, &config, (delivery, metrics, &shown), &mut tasks);
+        let (left_out, view) = wires(&parts, &config);
+        let (view, share) = view;
+        tasks.spawn("the view of the wires", async move {
+            view.run().await;
+            Ok::<(), String>(())
+        });
+        let (streams, doors) =
+            listen(sockets, (&parts, share), &config, (delivery, metrics, &shown), &mut tasks);
         let mut dials = Dials::new(streams.clone());
         dials.configure(&config.server.dial);
+        sinks.configure(&config.sinks).await;
         parts.registries.start(&parts.handle);
         parts.ready.set();
         systemd::ready();
@@ -88,6 +100,8 @@ impl App {
                     if let Ok(Some(next)) = next {
                         streams.configure(settings::of_streams(&next));
                         dials.configure(&next.server.dial);
+                        left_out.send_replace(next.sinks.off_the_wires().cloned().collect());
+                        sinks.configure(&next.sinks).await;
                         *shown.lock().unwrap_or_else(PoisonError::into_inner) = next.shown();
                         current = next;
                     }
@@ -99,6 +113,7 @@ impl App {
         parts.shutdown.stop();
         let rest = async {
             dials.stop().await;
+            sinks.stop().await;
             parts.registries.stop().await;
             watchdog.ended().await;
             files.ended().await;
@@ -116,10 +131,17 @@ impl App {
     }
 }
 
+/// What of all that is published goes to the wires, and who may change that.
+fn wires(parts: &Parts, config: &Config) -> (watch::Sender<LeftOut>, (View, StoreReader)) {
+    let left_out = config.sinks.off_the_wires().cloned().collect();
+    let (sender, left_out) = watch::channel(left_out);
+    (sender, View::new(parts.reader.clone(), left_out))
+}
+
 /// Puts every listener to work; returns what a later configuration may change about their streams and doors.
 fn listen(
     sockets: Sockets,
-    parts: &Parts,
+    (parts, share): (&Parts, StoreReader),
     config: &Config,
     (delivery, metrics, shown): (Arc<DeliveryMetrics>, Arc<Metrics>, &Shown),
     tasks: &mut Critical,
@@ -127,7 +149,7 @@ fn listen(
     let (shown, stop) = (Arc::clone(shown), parts.shutdown.stopped());
     let state = AdminState {
         questions: parts.handle.questions.clone(),
-        store: parts.reader.clone(),
+        store: share.clone(),
         status: Arc::clone(&parts.status),
         config: Arc::new(move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone()),
         metrics,
@@ -139,7 +161,7 @@ fn listen(
     tasks.spawn("the telemetry listener", admin::serve(telemetry, door, router, stop.clone()));
     let (router, door) = (admin::admin_router(state), Arc::clone(&doors.admin));
     tasks.spawn("the admin listener", admin::serve(admin, door, router, stop));
-    let (store, status) = (parts.reader.clone(), Arc::clone(&parts.status));
+    let (store, status) = (share, Arc::clone(&parts.status));
     let deps = Deps::new(store, status, delivery, parts.shutdown.clone(), settings::of_streams(config));
     for (listener, door) in grpc.into_iter().zip(&doors.grpc) {
         tasks.spawn("a gRPC listener", delivery::serve(listener, Arc::clone(door) as _, deps.clone()));

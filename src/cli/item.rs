@@ -7,9 +7,9 @@ use clap::ValueEnum;
 use prost::Message;
 use serde_json::{Value, json};
 
-use crate::admin::object;
 use crate::cli::table::{Cell, Table};
 use crate::cli::yaml;
+use crate::convert::manifest;
 use crate::convert::spec::{SpecError, to_json};
 use crate::model::labels::Labels;
 use crate::proto::networking::{ServiceEntry, ServicePort, WorkloadEntry, service_entry};
@@ -93,7 +93,7 @@ impl Item {
     /// The whole object that kubectl takes.
     pub(crate) fn object(&self) -> Result<Value, SpecError> {
         let spec = to_json(self.id.collection, &self.body)?;
-        Ok(object::whole(self.id.collection, self.id.name.parts(), [&self.labels, &self.annotations], spec))
+        Ok(manifest::whole(self.id.collection, self.id.name.parts(), [&self.labels, &self.annotations], spec))
     }
 
     /// `serviceentry.networking.istio.io/name`.

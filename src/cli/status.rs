@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::admin::rows::{ClientRow, RegistryRow, SyncState, WatchRow, parse_rfc3339};
+use crate::admin::rows::{ClientRow, RegistryRow, SinkRow, SyncState, WatchRow, parse_rfc3339};
 use crate::cli::dial::{Dial, DialArgs, host_port};
 use crate::cli::item;
 use crate::cli::output::{Failure, colours, say};
@@ -15,18 +15,22 @@ use crate::pipeline::report::{AreaReport, HeldReport};
 use crate::resource::collection::Collection;
 
 mod http;
+mod sinks;
 
-/// Display how a server's registries and clients are.
+/// Display how a server's registries, clients and sinks are.
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Display how a server's registries and clients are.
+Display how a server's registries, clients and sinks are.
 
 Registries: whether each is up and completely read, what it holds, how old its data is. Clients: how far each has got \
 with each collection: SYNCED (has what is served), STALE (something newer is on its way), NOT SENT (the collection is \
 not complete yet), NACK (it objected; the reason stands below).
 
-Ends with exit code 1 if a registry is down or not read, or a client has objected.",
+Sinks: whether the API server is reached, who writes, what differs and what cannot be written.
+
+Ends with exit code 1 if a registry is down or not read, a client has objected, or a sink is down or has what it cannot \
+write.",
     after_help = "\
 Examples:
   # The server on this machine
@@ -64,20 +68,22 @@ pub(crate) async fn run(args: &StatusArgs) -> Result<(), Failure> {
     let dial = args.dial.read()?;
     let registries: Vec<RegistryRow> = ask(&args.admin, &dial, "/api/v1/registries").await?;
     let clients: Vec<ClientRow> = ask(&args.admin, &dial, "/api/v1/clients").await?;
+    let sinks: Vec<SinkRow> = ask(&args.admin, &dial, "/api/v1/sinks").await?;
     let held: Vec<HeldReport> = ask(&args.admin, &dial, "/api/v1/held").await?;
     let frozen: Vec<AreaReport> = ask(&args.admin, &dial, "/api/v1/freeze").await?;
     let text = match args.output {
         StatusForm::Json => item::pretty(
-            &json!({"registries": registries, "clients": clients, "held": held, "frozen": frozen}),
+            &json!({"registries": registries, "clients": clients, "sinks": sinks, "held": held, "frozen": frozen}),
         ),
         StatusForm::Table => {
             let mut text = tables(&registries, &clients, SystemTime::now(), colours());
+            text.push_str(&sinks::tables(&sinks, SystemTime::now(), colours()));
             text.push_str(&held_table(&held, &frozen, colours()));
             text
         }
     };
     say(&text)?;
-    if is_well(&registries, &clients) { Ok(()) } else { Err(Failure::Shown) }
+    if is_well(&registries, &clients) && sinks::are_well(&sinks) { Ok(()) } else { Err(Failure::Shown) }
 }
 
 fn is_well(registries: &[RegistryRow], clients: &[ClientRow]) -> bool {

@@ -171,7 +171,8 @@ fn body(
     guard: &Limits,
 ) -> (Option<RegistryKind>, Option<Policy>) {
     f.later(&LATER);
-    f.later(&["outputs"]);
+    // Read together with `sinks`, which it names.
+    f.take("outputs");
     let kind = kind(f, node);
     let read = kind.and_then(|k| (k.decode)(f.section(k.key), base));
     // Decoded whatever the kind is: what stands there can be wrong by itself.

@@ -54,6 +54,8 @@ pub enum Setting {
     Push,
     /// `state.maxAge`: at the next start.
     State,
+    /// `sinks`, and `outputs` of registries.
+    Sinks,
 }
 
 impl Plan {
@@ -104,6 +106,7 @@ impl fmt::Display for Setting {
             Self::Guard => "guard",
             Self::Push => "push",
             Self::State => "state",
+            Self::Sinks => "sinks",
         })
     }
 }
@@ -159,6 +162,7 @@ impl Config {
             (Setting::Guard, self.guard != new.guard),
             (Setting::Push, self.push != new.push),
             (Setting::State, self.state != new.state),
+            (Setting::Sinks, self.sinks != new.sinks),
         ]
         .into_iter()
         .filter_map(|(setting, differs)| differs.then_some(setting))

@@ -34,10 +34,8 @@ use crate::model::time::Moment;
 use crate::proto::networking::service_entry::{Location as WireLocation, Resolution};
 use crate::proto::networking::{ServiceEntry, ServicePort};
 use crate::resource::collection::Collection;
-use crate::resource::encoded::{Encoded, ResourceId, TopologyHash};
+use crate::resource::encoded::{Encoded, REGISTRY, ResourceId, TopologyHash};
 
-/// Which registry knows the service.
-const REGISTRY: &str = "chandler/registry";
 /// The registry's own name of the service.
 const SERVICE: &str = "chandler/service";
 

@@ -372,8 +372,13 @@ impl Desired {
     }
 
     /// The object that is served as `id` came, changed or (`None`) went.
-    pub fn object(&mut self, id: &ResourceId, object: Option<&Object>, published: &Snapshot) -> Option<Lane> {
-        let resource = object.map(|o| Arc::new(object::encode(o)));
+    pub fn object(
+        &mut self,
+        id: &ResourceId,
+        object: Option<(&RegistryName, &Object)>,
+        published: &Snapshot,
+    ) -> Option<Lane> {
+        let resource = object.map(|(registry, o)| Arc::new(object::encode(o).held_by(registry.clone())));
         self.want(id.clone(), resource, published)
     }
 

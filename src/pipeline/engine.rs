@@ -194,7 +194,7 @@ impl Engine {
             Collection::all().filter(|c| self.published.get(*c).is_none() && self.is_complete(*c)).collect();
         let due = self.debounce.due(now);
         if fresh.is_empty() && due.is_none() {
-            return None;
+            return self.flush_unread();
         }
         // Empty collections too: "nothing" is an answer once it is known to be the truth.
         let mut next = fresh
@@ -209,12 +209,31 @@ impl Engine {
             self.debounce.flushed(lane, now);
             // What waited may have been taken back, or gone out with a first answer.
             if fresh.is_empty() && changes.is_empty() {
-                return None;
+                return self.flush_unread();
             }
             next = desired::rebuild(&next, changes);
         }
+        if self.desired.is_empty() {
+            next = next.without(self.unread());
+        }
         self.published = Arc::new(next);
         Some(Arc::clone(&self.published))
+    }
+
+    /// The same snapshot once more, if a registry has been read and brought nothing new.
+    fn flush_unread(&mut self) -> Option<Arc<Snapshot>> {
+        // Before anything is complete nobody asks.
+        let complete = Collection::all().any(|c| self.published.get(c).is_some());
+        if !complete || !self.desired.is_empty() || *self.published.unread() == self.unread() {
+            return None;
+        }
+        self.published = Arc::new((*self.published).clone().without(self.unread()));
+        Some(Arc::clone(&self.published))
+    }
+
+    /// Registries of which nothing is served because nothing of them has been read.
+    fn unread(&self) -> BTreeSet<RegistryName> {
+        self.readings.iter().filter(|(_, r)| !r.is_active()).map(|(name, _)| name.clone()).collect()
     }
 
     /// What is served now.
@@ -315,14 +334,15 @@ impl Engine {
     }
 
     fn look_at_object(&mut self, id: &ResourceId) -> Option<Lane> {
-        let object = self.catalog.object(id).map(|(_, o)| Arc::clone(o));
+        let object = self.catalog.object(id).map(|(registry, o)| (registry.clone(), Arc::clone(o)));
         // A generated resource of the same name yields to the object, or returns.
         if let Ok(host) = Host::parse(id.name.parts().1)
             && self.catalog.owner(&host).is_some()
         {
             self.touched.hosts.insert(host);
         }
-        self.desired.object(id, object.as_deref(), &self.published)
+        let object = object.as_ref().map(|(registry, o)| (registry, &**o));
+        self.desired.object(id, object, &self.published)
     }
 
     fn look_at_host(&mut self, host: &Host, now: Moment) -> Option<Lane> {

@@ -141,6 +141,12 @@ impl Collection {
         format!("{}/{}", f.group, f.versions.first().copied().unwrap_or_default())
     }
 
+    /// Every version of its group under which it can be had, newest first, written as in `apiVersion`.
+    pub fn api_versions(self) -> impl Iterator<Item = String> {
+        let f = self.facts();
+        f.versions.iter().map(|version| format!("{}/{version}", f.group))
+    }
+
     /// The xDS type URL at the newest version.
     #[must_use]
     pub fn type_url(self) -> String {

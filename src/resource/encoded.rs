@@ -7,6 +7,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::model::labels::Labels;
+use crate::model::service::RegistryName;
 use crate::resource::collection::Collection;
 use crate::resource::legacy::Fitness;
 
@@ -98,7 +99,12 @@ pub struct Encoded {
     pub topology: TopologyHash,
     /// Which Pilots of the legacy protocol take it; follows from its content, so it is no part of the version.
     pub fitness: Fitness,
+    /// Who holds it, where its annotations do not say so: of an object that a user wrote. No part of the version.
+    holder: Option<RegistryName>,
 }
+
+/// The annotation of what we make: which registry knows the service.
+pub const REGISTRY: &str = "chandler/registry";
 
 impl Encoded {
     /// Seals a resource: its version follows from its content. Every Pilot takes it, unless [`Encoded::fit`] says otherwise.
@@ -120,7 +126,7 @@ impl Encoded {
         }
         feed(&mut hash, &body);
         let version = Version(hash.digest128());
-        Self { id, labels, annotations, body, version, topology, fitness: Fitness::default() }
+        Self { id, labels, annotations, body, version, topology, fitness: Fitness::default(), holder: None }
     }
 
     /// The same, for these Pilots alone.
@@ -128,6 +134,19 @@ impl Encoded {
     pub fn fit(mut self, fitness: Fitness) -> Self {
         self.fitness = fitness;
         self
+    }
+
+    /// The same, of an object that `registry` holds.
+    #[must_use]
+    pub fn held_by(mut self, registry: RegistryName) -> Self {
+        self.holder = Some(registry);
+        self
+    }
+
+    /// The name of the registry that it comes from; `None` only for what no pipeline made.
+    #[must_use]
+    pub fn registry(&self) -> Option<&str> {
+        self.holder.as_ref().map(RegistryName::as_str).or_else(|| self.annotations.get(REGISTRY))
     }
 
     /// This resource's share in its collection's version: of name and version, so that a sum of shares is

@@ -1,8 +1,9 @@
 //! The whole of what is served at one instant: immutable, shared, versioned per collection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
+use crate::model::service::RegistryName;
 use crate::resource::block::{Block, MAX_BYTES, MIN_BYTES, SPLIT_BYTES, weight};
 use crate::resource::collection::Collection;
 use crate::resource::encoded::{Encoded, ResourceName, Version};
@@ -12,6 +13,7 @@ use crate::resource::legacy::{Needs, Pilot};
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     collections: [Option<Arc<CollectionSnapshot>>; Collection::COUNT],
+    unread: Arc<BTreeSet<RegistryName>>,
 }
 
 impl Snapshot {
@@ -26,6 +28,21 @@ impl Snapshot {
     pub fn with(mut self, collection: Collection, content: Arc<CollectionSnapshot>) -> Self {
         if let Some(slot) = self.collections.get_mut(collection.index()) {
             *slot = Some(content);
+        }
+        self
+    }
+
+    /// Registries of which nothing is known so far, so that what is missing here may still be there.
+    #[must_use]
+    pub fn unread(&self) -> &BTreeSet<RegistryName> {
+        &self.unread
+    }
+
+    /// This snapshot, made without these registries.
+    #[must_use]
+    pub fn without(mut self, unread: BTreeSet<RegistryName>) -> Self {
+        if *self.unread != unread {
+            self.unread = Arc::new(unread);
         }
         self
     }

@@ -20,6 +20,7 @@ pub struct Status {
 struct Inner {
     registries: BTreeMap<RegistryName, RegistryStatus>,
     clients: BTreeMap<u64, ClientStatus>,
+    sinks: BTreeMap<String, SinkStatus>,
     next_client: u64,
 }
 
@@ -35,6 +36,34 @@ pub struct RegistryStatus {
     pub last_success: Option<SystemTime>,
     /// How many lives have ended by themselves.
     pub failures: u64,
+}
+
+/// How a sink is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SinkStatus {
+    /// Whether the other side is reached and everything in it is known.
+    pub up: bool,
+    /// What is wrong with all of it, while something is.
+    pub problem: Option<String>,
+    /// Whether this process is the one that writes.
+    pub writer: bool,
+    /// Who writes, as far as is known.
+    pub holder: Option<String>,
+    /// What tells our objects from those of others.
+    pub instance: String,
+    /// The registries that go there.
+    pub registries: Vec<String>,
+    /// Objects that are wanted there.
+    pub wanted: usize,
+    /// Objects that differ from what is wanted, failed ones included.
+    pub pending: usize,
+    /// Objects that cannot be as wanted.
+    pub failing: usize,
+    /// The first of them, each with its reason.
+    pub failures: Vec<(String, String)>,
+    /// When everything was last as wanted, or an object was last written.
+    pub last_success: Option<SystemTime>,
 }
 
 /// One open stream of a client.
@@ -88,6 +117,22 @@ impl Status {
     #[must_use]
     pub fn registries(&self) -> BTreeMap<RegistryName, RegistryStatus> {
         self.lock().registries.clone()
+    }
+
+    /// Records how a sink is; creates its row.
+    pub fn sink(&self, name: &str, change: impl FnOnce(&mut SinkStatus)) {
+        change(self.lock().sinks.entry(name.to_owned()).or_default());
+    }
+
+    /// Forgets a sink that is no longer configured.
+    pub fn forget_sink(&self, name: &str) {
+        self.lock().sinks.remove(name);
+    }
+
+    /// All sinks by name.
+    #[must_use]
+    pub fn sinks(&self) -> BTreeMap<String, SinkStatus> {
+        self.lock().sinks.clone()
     }
 
     /// Adds a client and returns its id; the caller removes it when its stream ends.

@@ -75,11 +75,16 @@ async fn every_metric_that_alerts_and_dashboard_name_is_there_with_its_type_and_
     let files = Certificates::create();
     let path = |name| files.path(name).display().to_string();
     let tls = format!("tls: {{certFile: '{}', keyFile: '{}'}}", path("server.pem"), path("server.key"));
+    // Nobody is there; what there is to say of a sink is said.
+    let kubeconfig = files.path("kubeconfig");
+    let nobody = "clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}]\ncontexts: [{name: a, context: {cluster: a, user: a}}]\n\
+                  users: [{name: a, user: {token: x}}]\ncurrent-context: a\n";
+    std::fs::write(&kubeconfig, nobody).expect("a file");
+    let sinks = format!("sinks: [{{name: cluster, kubernetes: {{kubeconfig: '{}'}}}}]", kubeconfig.display());
     let builder = Chandler::build()
-        .config("state: {dir: state}")
-        .admin(&tls)
-        .service_file("web.yaml", WEB)
-        .service_file("bad.yaml", &bad);
+        .registries("- name: onboard\n  files: {path: services}\n  outputs: [wires, cluster]")
+        .config(&format!("state: {{dir: state}}\n{sinks}"));
+    let builder = builder.admin(&tls).service_file("web.yaml", WEB).service_file("bad.yaml", &bad);
     let mut chandler = builder.start().await;
     chandler.synced().await;
     let server = chandler.grpc.to_string();

@@ -23,6 +23,7 @@ pub struct ApiServer {
     server: Process,
     etcd: Process,
     address: SocketAddr,
+    store: SocketAddr,
     files: TempDir,
 }
 
@@ -36,7 +37,7 @@ impl ApiServer {
         let etcd = start_etcd(store, dir);
         let address = free_address();
         let server = start_server(address, store, dir);
-        let mut api = Self { server, etcd, address, files };
+        let mut api = Self { server, etcd, address, store, files };
         api.write_kubeconfigs();
         let probe = api.client();
         api.server
@@ -70,6 +71,21 @@ impl ApiServer {
 
     pub fn store(&mut self) -> &mut Process {
         &mut self.etcd
+    }
+
+    /// SIGKILL of the API server; its store lives on.
+    pub async fn kill(&mut self) {
+        self.server.kill().await;
+    }
+
+    /// Starts the API server again after its end, on the same port and store.
+    pub async fn start_again(&mut self) {
+        assert!(self.server.exited().is_some(), "end it first");
+        self.server = start_server(self.address, self.store, self.files.path());
+        let probe = self.client();
+        self.server
+            .ready("ready", async || probe.get("/readyz").await.is_some_and(|answer| answer.status == 200))
+            .await;
     }
 
     /// A client with the administrator's rights.

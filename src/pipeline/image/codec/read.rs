@@ -21,9 +21,7 @@ use crate::model::service::{
 use crate::model::time::Moment;
 use crate::pipeline::guard::freeze::Area;
 use crate::pipeline::guard::{HeldItem, Mark, What, Why};
-use crate::pipeline::image::{
-    EmptyImage, HostImage, ItemImage, RefusedImage, RegistryImage, SharingImage,
-};
+use crate::pipeline::image::{EmptyImage, HostImage, ItemImage, RefusedImage, RegistryImage, SharingImage};
 use crate::pipeline::reading::Identity;
 use crate::proto::state as pb;
 use crate::resource::collection::Collection;

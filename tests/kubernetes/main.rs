@@ -1,0 +1,16 @@
+//! The Kubernetes sink against the real API server and a real etcd, and in part against a stub that is held to them.
+
+#![cfg(feature = "kubernetes")]
+// The exemption of tests in .clippy.toml does not reach their helpers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cluster;
+mod faults;
+mod many;
+mod mesh;
+mod stub;
+
+mod written;
