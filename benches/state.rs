@@ -27,11 +27,11 @@ use chandler::store::disk;
 use chandler::store::disk::clock::Now;
 use chandler::store::disk::directory::Directory;
 
-const CHANGES: u32 = 4_000;
+const CHANGES: u32 = 1_000;
 const ENDPOINTS: u32 = 100_000;
 const ENDPOINTS_OF_A_SERVICE: u32 = 5;
 const SERVICES: u32 = 10_000;
-const RESTARTS: usize = 9;
+const RESTARTS: usize = 5;
 /// The claims.
 const SHARE: f64 = 0.10;
 const RESTORE: Duration = Duration::from_millis(300);
@@ -40,8 +40,8 @@ fn main() {
     if std::env::args().any(|a| a == "--test") {
         return; // `cargo test --benches` only builds
     }
-    let share = changes();
     let restore = restarts();
+    let share = changes();
     assert!(share <= SHARE, "guard and state cost more than a tenth of a change");
     assert!(restore <= RESTORE, "a restore takes too long");
 }

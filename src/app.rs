@@ -5,6 +5,7 @@ mod dial;
 mod doors;
 mod once;
 mod open_files;
+mod outward;
 mod registries;
 mod reload;
 mod run;

@@ -101,6 +101,15 @@ pub fn dubbo(bytes: &[u8]) {
     }
 }
 
+/// An answer of Consul, to whatever it was asked.
+#[cfg(feature = "consul")]
+pub fn consul(bytes: &[u8]) {
+    match crate::registry::consul::fuzz::read(bytes) {
+        Ok(_) => {}
+        Err(why) => assert!(!why.is_empty(), "a refusal has words"),
+    }
+}
+
 fn settings() -> Settings {
     let template = |text| Template::parse(text, &["service"]).unwrap_or_else(|e| panic!("{e}"));
     let mapping = Mapping::new(Vec::new(), template("chandler"), Protocol::Auto);
@@ -163,6 +172,12 @@ mod tests {
     #[test]
     fn no_state_of_the_corpus_panics_and_each_is_written_as_it_was_read() {
         replay("state", state);
+    }
+
+    #[cfg(feature = "consul")]
+    #[test]
+    fn no_answer_of_consul_of_the_corpus_panics() {
+        replay("consul", consul);
     }
 
     #[test]

@@ -14,6 +14,12 @@ use crate::{GROWTH, INSTANCES, SIZES};
 const LATENCY: Duration = Duration::from_millis(100);
 /// Changes that are measured beside each size.
 const CHANGES: u32 = 50;
+/// Changes that are measured right after the first answer …
+const EARLY: u32 = 10;
+/// … at other addresses than the later ones, …
+const EARLY_FROM: u32 = 5_000;
+/// … and sooner after each other.
+const QUICK: Duration = Duration::from_millis(300);
 /// By then a change is long through.
 const WINDOW: Duration = Duration::from_millis(700);
 /// Nodes that the instances are on.
@@ -138,9 +144,13 @@ pub(crate) async fn bench() -> bool {
     for services in SIZES {
         let mut bench = Bench::load(services).await;
         let (mut subject, first) = Subject::start(&bench.registry(true), services as usize).await;
-        let armed = bench.armed(&subject).await;
         first.print(subject.resident_mib());
-        println!("  until Consul has taken in a query for each: {:.1} s more", armed.as_secs_f64());
+        let changes =
+            subject.changes(EARLY, QUICK, async |turn| bench.moves(services, EARLY_FROM + turn).await).await;
+        changes.print("right after it, an instance moves");
+        held &= changes.within(99) <= QUIET + LATENCY;
+        let armed = bench.armed(&subject).await;
+        println!("  until nothing moves any more: {:.1} s", armed.as_secs_f64());
         let changes = subject.changes(CHANGES, WINDOW, async |turn| bench.moves(services, turn).await).await;
         changes.print("an instance moves");
         held &= changes.within(99) <= QUIET + LATENCY;

@@ -2,7 +2,7 @@
 //! instance's change costs beside 100 and beside 10,000 services, what watching costs when nothing happens, and how long a
 //! change takes from the registry's own acknowledgement to a client's.
 //!
-//! `cargo bench --bench registries`; `-- consul`, `-- eureka`, `-- zookeeper` and `-- idle` are its parts. The servers are those that
+//! `cargo bench --bench registries`; `-- consul`, `-- eureka`, `-- zookeeper`, `-- acknowledged` and `-- idle` are its parts. The servers are those that
 //! `eval "$(tests/servers/install --env)"` names; what is missing is named and left out. CPU is that of the program's
 //! process with the kernel's share, memory is resident.
 
@@ -16,6 +16,7 @@
     reason = "it fails by panicking, and shares files with the tests and with another bench"
 )]
 
+mod acknowledged;
 mod consul;
 mod eureka;
 #[path = "../fanout/meter.rs"]
@@ -45,6 +46,7 @@ async fn main() {
         ("consul", "CHANDLER_CONSUL"),
         ("eureka", "CHANDLER_EUREKA"),
         ("zookeeper", "CHANDLER_ZOOKEEPER"),
+        ("acknowledged", "CHANDLER_ISTIOD_1_18"),
         ("idle", "CHANDLER_CONSUL"),
     ] {
         if !wanted(part) {
@@ -58,6 +60,7 @@ async fn main() {
             "consul" => consul::bench().await,
             "eureka" => eureka::bench().await,
             "zookeeper" => zookeeper::bench().await,
+            "acknowledged" => acknowledged::bench().await,
             _ => consul::idle().await,
         };
         println!("load {}", std::fs::read_to_string("/proc/loadavg").unwrap().trim());

@@ -12,7 +12,7 @@ use crate::{GROWTH, INSTANCES, SIZES};
 /// What a change may take beyond what it waits on purpose.
 const BEYOND: Duration = Duration::from_millis(100);
 /// Changes that are measured beside each size.
-const CHANGES: u32 = 40;
+const CHANGES: u32 = 20;
 /// By then a change is long through.
 const WINDOW: Duration = Duration::from_millis(1000);
 /// Nodes that are created in one request.

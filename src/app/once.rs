@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use crate::app::{Error, parts};
 use crate::config::Config;
 use crate::model::service::RegistryName;
@@ -25,11 +27,23 @@ pub struct ReadOnce {
     pub services: Vec<ServiceReport>,
 }
 
-/// Reads every registry once, completely, waiting no longer than `wait`.
+/// How long a registry that answers at all may take.
+const ANSWERS: Duration = Duration::from_secs(30);
+/// Whoever waits longer than this is told for what.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Reads every registry once, completely, waiting no longer than `wait`; absent: as long as an answer may take, and on for
+/// registries that have answered and, having just started, are not believed at once. `waiting` hears what is waited for, a
+/// line each, whenever that is news.
 ///
 /// # Errors
 /// A registry was not read in time; says which, and why.
-pub async fn read_once(config: &Config, wait: Duration) -> Result<ReadOnce, Error> {
+pub async fn read_once(
+    config: &Config,
+    wait: Option<Duration>,
+    waiting: impl Fn(&str),
+) -> Result<ReadOnce, Error> {
+    let doubts = config.registries.iter().map(|r| r.kind.doubts_for()).max().unwrap_or_default();
     let (mut parts, pipeline) = parts(config, PipelineMetrics::default());
     let mut tasks = Critical::default();
     tasks.spawn("the pipeline", pipeline.run(parts.shutdown.stopped()));
@@ -42,15 +56,42 @@ pub async fn read_once(config: &Config, wait: Duration) -> Result<ReadOnce, Erro
         }
         None
     };
-    let snapshot = tokio::time::timeout(wait, complete).await.ok().flatten();
     let questions = parts.handle.questions.clone();
+    let tell = async {
+        let mut said = String::new();
+        loop {
+            sleep(PATIENCE).await;
+            let reports = questions.registries().await.unwrap_or_default();
+            let now = unread(&reports, &parts.status.registries());
+            if now != said {
+                waiting(&now);
+                said = now;
+            }
+        }
+    };
+    let over = async {
+        sleep(wait.unwrap_or(ANSWERS)).await;
+        let reports = questions.registries().await.unwrap_or_default();
+        if wait.is_none() && reports.iter().all(|r| r.complete || r.doubt.is_some()) {
+            sleep(doubts).await;
+        }
+    };
+    let began = Instant::now();
+    let snapshot = tokio::select! {
+        done = complete => done,
+        () = over => None,
+        () = tell => None,
+    };
     let registries = questions.registries().await.unwrap_or_default();
     let services = questions.services(Wanted::default()).await.unwrap_or_default();
     parts.shutdown.stop();
     parts.registries.stop().await;
     match snapshot {
         Some(snapshot) => Ok(ReadOnce { snapshot, registries, services }),
-        None => Err(Error::Unread { within: wait, unread: unread(&registries, &parts.status.registries()) }),
+        None => Err(Error::Unread {
+            within: wait.unwrap_or(began.elapsed()),
+            unread: unread(&registries, &parts.status.registries()),
+        }),
     }
 }
 

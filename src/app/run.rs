@@ -3,12 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 
 use crate::admin::{self, AdminState};
-use crate::app::dial::Dials;
 use crate::app::doors::Doors;
 use crate::app::open_files;
+use crate::app::outward::{Outward, wires};
 use crate::app::reload::{Reason, Reload};
 use crate::app::{App, ConfigSource, Error, GRACE, Parts, Sockets, settings, systemd};
 use crate::config::Config;
@@ -16,7 +15,6 @@ use crate::config::Config;
 use crate::delivery::{self, DeliveryMetrics, Deps};
 use crate::runtime::supervise::{Critical, Ended, Owned};
 use crate::store::StoreReader;
-use crate::store::view::{LeftOut, View};
 use crate::telemetry::Metrics;
 
 /// How long tasks are given to end once they are told to: they have nothing left to do.
@@ -57,7 +55,7 @@ impl App {
             pipeline,
             state,
             delivery,
-            mut sinks,
+            sinks,
             metrics,
             reload_failed,
             ..
@@ -73,17 +71,10 @@ impl App {
         let files = Owned::lasting("the keeper of certificates", stopped.clone(), move || {
             keeper.clone().run(stopped.clone())
         });
-        let (left_out, view) = wires(&parts, &config);
-        let (view, share) = view;
-        tasks.spawn("the view of the wires", async move {
-            view.run().await;
-            Ok::<(), String>(())
-        });
+        let (share, left_out) = wires(parts.reader.clone(), &config, &mut tasks);
         let (streams, doors) =
             listen(sockets, (&parts, share), &config, (delivery, metrics, &shown), &mut tasks);
-        let mut dials = Dials::new(streams.clone());
-        dials.configure(&config.server.dial);
-        sinks.configure(&config.sinks).await;
+        let mut outward = Outward::start(&config, streams, sinks, left_out).await;
         parts.registries.start(&parts.handle);
         parts.ready.set();
         systemd::ready();
@@ -98,10 +89,7 @@ impl App {
                     let next = reread(&current, &source, reason, (&mut parts, &doors)).await;
                     reload_failed.set(i64::from(next.is_err()));
                     if let Ok(Some(next)) = next {
-                        streams.configure(settings::of_streams(&next));
-                        dials.configure(&next.server.dial);
-                        left_out.send_replace(next.sinks.off_the_wires().cloned().collect());
-                        sinks.configure(&next.sinks).await;
+                        outward.configure(&next).await;
                         *shown.lock().unwrap_or_else(PoisonError::into_inner) = next.shown();
                         current = next;
                     }
@@ -112,8 +100,7 @@ impl App {
         drain(&parts, &mut signals).await;
         parts.shutdown.stop();
         let rest = async {
-            dials.stop().await;
-            sinks.stop().await;
+            outward.stop().await;
             parts.registries.stop().await;
             watchdog.ended().await;
             files.ended().await;
@@ -129,13 +116,6 @@ impl App {
             _ => verdict(ended).and(Err(stuck())),
         }
     }
-}
-
-/// What of all that is published goes to the wires, and who may change that.
-fn wires(parts: &Parts, config: &Config) -> (watch::Sender<LeftOut>, (View, StoreReader)) {
-    let left_out = config.sinks.off_the_wires().cloned().collect();
-    let (sender, left_out) = watch::channel(left_out);
-    (sender, View::new(parts.reader.clone(), left_out))
 }
 
 /// Puts every listener to work; returns what a later configuration may change about their streams and doors.

@@ -14,6 +14,7 @@ pub(super) use running::Sinks;
 
 /// What all sinks share.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "kubernetes"), allow(dead_code, reason = "no sink is built in"))]
 pub(super) struct SinkDeps {
     pub(super) store: StoreReader,
     pub(super) status: Arc<Status>,

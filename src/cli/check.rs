@@ -1,6 +1,6 @@
 //! `chandler check`: is the configuration right and, if wanted, what do the registries behind it hold.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clap::Args;
@@ -17,6 +17,11 @@ use crate::proto::networking::ServiceEntry;
 use crate::resource::collection::Collection;
 use crate::resource::snapshot::Snapshot;
 
+/// How many services or instances of those that are left out for one reason are named.
+const NAMED: usize = 3;
+/// How many words that do not count are shown.
+const MOST_IGNORED: usize = 50;
+
 /// Check a configuration, and with --connect the registries behind it.
 #[derive(Debug, Args)]
 #[command(
@@ -26,7 +31,7 @@ Check a configuration, and with --connect the registries behind it.
 Without --connect nothing is dialled: every fault of the file is shown with its line and column, the certificates that it \
 names are read, and this says who may come where. With it every registry \
 is logged in to and read once, and this says what each has, what would be refused and why, which hosts are claimed \
-twice, and how many listeners a sidecar would get.
+twice, what is left out on purpose, what owners of services say in vain, and how many listeners a sidecar would get.
 
 Ends with exit code 2 if the configuration is wrong, with 1 if a registry could not be read or anything would be \
 refused.",
@@ -44,9 +49,9 @@ pub(crate) struct Check {
     /// Read every registry once and say what it holds
     #[arg(long)]
     connect: bool,
-    /// How long to wait for the registries
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, requires = "connect")]
-    timeout: Duration,
+    /// How long to wait for the registries [default: 30s, and longer where one that has just started is not believed at once]
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "connect")]
+    timeout: Option<Duration>,
 }
 
 /// Loads, reads if wanted, and prints.
@@ -60,9 +65,14 @@ pub(crate) async fn run(args: &Check) -> Result<(), Failure> {
         let listeners = listener_lines(&places);
         return say(&format!("{}: the configuration is right\n{listeners}", args.config.origin()));
     }
-    let read = app::read_once(&config, args.timeout).await.map_err(Failure::from)?;
+    let read = app::read_once(&config, args.timeout, tell_waiting).await.map_err(Failure::from)?;
     say(&print(&read.registries, &read.services, &read.snapshot, colours()))?;
     if is_well(&read.registries) { Ok(()) } else { Err(Failure::Shown) }
+}
+
+/// Says what is waited for.
+pub(crate) fn tell_waiting(unread: &str) {
+    complain(&format!("Waiting until these are read:\n{unread}"));
 }
 
 /// Which listener speaks what, and who may come; nothing where it goes without saying.
@@ -89,8 +99,13 @@ pub(crate) fn print(
     colours: bool,
 ) -> String {
     let mut out = registry_table(registries, colours);
-    let sections =
-        [refusals(services, colours), shared_hosts(services, colours), lost_hosts(services, colours)];
+    let sections = [
+        refusals(services, colours),
+        shared_hosts(services, colours),
+        lost_hosts(services, colours),
+        left_out(services, colours),
+        in_vain(services, colours),
+    ];
     for section in sections.into_iter().flatten() {
         out.push('\n');
         out.push_str(&section);
@@ -192,6 +207,51 @@ fn lost_hosts(services: &[ServiceReport], colours: bool) -> Option<String> {
     section(&["REGISTRY", "YIELDS", "HOST", "TO"], rows, colours)
 }
 
+/// What is left out on purpose, by reason: whole services, and instances of those that are taken.
+fn left_out(services: &[ServiceReport], colours: bool) -> Option<String> {
+    let mut reasons: BTreeMap<(&str, &str, &str), Vec<String>> = BTreeMap::new();
+    for s in services {
+        if let Some(reason) = &s.left_out {
+            reasons.entry((&s.registry, reason, "services")).or_default().push(s.name.clone());
+            continue;
+        }
+        for instances in &s.instances_left_out {
+            let names = instances.first.iter().map(|id| format!("{} of {}", id, s.name));
+            let more = instances.count.saturating_sub(instances.first.len());
+            let more = std::iter::repeat_n(format!("more of {}", s.name), more);
+            reasons
+                .entry((&s.registry, &instances.reason, "instances"))
+                .or_default()
+                .extend(names.chain(more));
+        }
+    }
+    let row = |((registry, reason, what), names): ((&str, &str, &str), Vec<String>)| {
+        let shown = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        let more = if names.len() > NAMED { ", …" } else { "" };
+        let row = [
+            registry.to_owned(),
+            format!("{} {what}", names.len()),
+            format!("{shown}{more}"),
+            reason.to_owned(),
+        ];
+        row.map(Cell::from).into()
+    };
+    section(&["REGISTRY", "LEFT OUT", "WHICH", "REASON"], reasons.into_iter().map(row).collect(), colours)
+}
+
+/// What owners of services say and what does not count.
+fn in_vain(services: &[ServiceReport], colours: bool) -> Option<String> {
+    let all = || services.iter().flat_map(|s| s.ignored.iter().map(move |what| (s, what)));
+    let row =
+        |(s, what): (&ServiceReport, &String)| [&s.registry, &s.name, what].map(|t| t.as_str().into()).into();
+    let mut rows: Vec<Vec<Cell>> = all().take(MOST_IGNORED).map(row).collect();
+    let more = all().count().saturating_sub(MOST_IGNORED);
+    if more > 0 {
+        rows.push(["".into(), format!("and {more} more").into(), "".into()].into());
+    }
+    section(&["REGISTRY", "SERVICE", "SAYS IN VAIN"], rows, colours)
+}
+
 /// About how many listeners istiod makes of what is served, for a sidecar that imports it all: HTTP ports of one
 /// number share a listener on every address; anything else has one for each address and port, or for each port
 /// where a service has no address.
@@ -217,7 +277,7 @@ fn listeners(snapshot: &Snapshot) -> usize {
 mod tests {
     use super::*;
     use crate::cli::render::tests::snapshot;
-    use crate::pipeline::report::HostReport;
+    use crate::pipeline::report::{HostReport, LeftOutReport};
 
     fn registry(refused: usize) -> RegistryReport {
         RegistryReport {
@@ -275,6 +335,32 @@ Outbound listeners that a sidecar gets if it sees all of it: about 0.
 ";
         assert_eq!(text, want);
         assert!(!is_well(&[registry(2)]) && is_well(&[registry(0)]));
+    }
+
+    #[test]
+    fn what_is_left_out_or_said_in_vain_is_shown_and_is_no_fault() {
+        let out = |name: &str| ServiceReport {
+            left_out: Some("`select.exclude` matches it".into()),
+            ..service(name, None, host(None, None))
+        };
+        let critical =
+            LeftOutReport { reason: "critical".into(), count: 3, first: vec!["n/1".into(), "n/2".into()] };
+        let web = ServiceReport {
+            instances_left_out: vec![critical],
+            ignored: vec!["chandler-weight: \"x\": write a number".into()],
+            ..service("web", None, host(None, None))
+        };
+        let services = [out("a"), out("b"), out("c"), out("d"), web];
+        let text = print(&[registry(0)], &services, &Snapshot::default(), false);
+        let want = "\
+REGISTRY   LEFT OUT      WHICH                                 REASON
+onboard    4 services    a, b, c, …                            `select.exclude` matches it
+onboard    3 instances   n/1 of web, n/2 of web, more of web   critical
+
+REGISTRY   SERVICE   SAYS IN VAIN
+onboard    web       chandler-weight: \"x\": write a number
+";
+        assert!(text.contains(want), "{text}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::app;
 use crate::cli::ConfigArgs;
+use crate::cli::check::tell_waiting;
 use crate::cli::get::duration;
 use crate::cli::item::{self, Item};
 use crate::cli::output::{Failure, say};
@@ -39,9 +40,9 @@ pub(crate) struct Render {
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: RenderForm,
-    /// How long to wait for the registries
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
-    timeout: Duration,
+    /// How long to wait for the registries [default: 30s, and longer where one that has just started is not believed at once]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
 }
 
 /// In what form objects are rendered.
@@ -59,7 +60,7 @@ pub(crate) enum RenderForm {
 /// Reads once and prints.
 pub(crate) async fn run(args: &Render) -> Result<(), Failure> {
     let config = args.config.load()?;
-    let read = app::read_once(&config, args.timeout).await.map_err(Failure::from)?;
+    let read = app::read_once(&config, args.timeout, tell_waiting).await.map_err(Failure::from)?;
     say(&print(&read.snapshot, args.output)?)
 }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::app::{self, Action, Plan};
 use crate::cli::ConfigArgs;
+use crate::cli::check::tell_waiting;
 use crate::cli::get::duration;
 use crate::cli::item;
 use crate::cli::output::{Failure, complain, say};
@@ -66,9 +67,9 @@ struct Diff {
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: StatusForm,
-    /// How long to wait for the registries
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
-    timeout: Duration,
+    /// How long to wait for the registries [default: 30s, and longer where one that has just started is not believed at once]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
 }
 
 /// Remove every object that a sink has written, for a clean uninstall.
@@ -109,7 +110,7 @@ pub(crate) async fn run(args: &Sink) -> Result<(), Failure> {
 async fn diff(args: &Diff) -> Result<(), Failure> {
     let config = args.config.load()?;
     let sinks = app::sinks_of(&config.sinks, args.sink.as_deref()).map_err(Failure::Wrong)?;
-    let read = app::read_once(&config, args.timeout).await.map_err(Failure::from)?;
+    let read = app::read_once(&config, args.timeout, tell_waiting).await.map_err(Failure::from)?;
     let mut plans = Vec::new();
     for sink in sinks {
         let plan = app::sink_plan(&config.sinks, sink, read.snapshot.clone()).await;

@@ -13,6 +13,7 @@ pub mod http;
 pub mod zookeeper;
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
@@ -80,6 +81,20 @@ impl RegistryKind {
             Self::Eureka(ref c) => (eureka::KIND.key, c.shown()),
             #[cfg(feature = "zookeeper")]
             Self::ZooKeeper(ref c) => (zookeeper::KIND.key, c.shown()),
+        }
+    }
+}
+
+impl RegistryKind {
+    /// How long a registry of which nothing is known yet may answer before its answers are believed.
+    #[must_use]
+    pub fn doubts_for(&self) -> Duration {
+        match self {
+            // Its clients come back one by one after a restart; the next look after that believes it.
+            #[cfg(feature = "eureka")]
+            Self::Eureka(c) => c.settle + c.interval,
+            #[allow(unreachable_patterns, reason = "a build without other registries")]
+            _ => Duration::ZERO,
         }
     }
 }

@@ -5,17 +5,21 @@
 //! Weight, mutual TLS and skipping are each instance's own matter. All else is the service's: what its own metadata say
 //! holds; otherwise its instances are heard. One voice is enough and silence is none, so that a change that is rolled out
 //! instance by instance is one change in the mesh. Where instances disagree, what held before holds as long as one of them
-//! says it, else the first value in order; that they disagree is named. Without any instance, what held before holds.
+//! says it, else the first value in order; that they disagree is named. Without any instance, what held before holds; and if
+//! all that said something have gone and the others say nothing, it holds for `emptyServiceTTL`, since they may only be
+//! restarting. (One that is still there and no longer says it is believed at once.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::convert::admission::Past;
 use crate::convert::mapping::Mapping;
 use crate::model::admitted::Owner;
 use crate::model::endpoint::{Endpoint, EndpointPorts, TlsMode, Weight};
 use crate::model::host::{Host, is_dns1123_label};
 use crate::model::labels::Labels;
 use crate::model::service::{Addresses, Protocol, Service};
+use crate::model::time::Moment;
 
 /// Something that an owner may be allowed to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -176,41 +180,44 @@ fn first<'a>(keys: &[&str], labels: &'a Labels) -> Option<&'a str> {
     keys.iter().find_map(|key| labels.get(key)).filter(|value| !value.trim().is_empty())
 }
 
-/// What the owner of `service` says about it, heard from those of its instances that are `taken`. `before`: what held until
-/// now. `None`: nothing.
+/// What the owner of a service says about it, heard from those of its instances that are `taken`; `None`: nothing. Beside
+/// it, until when some of that holds although nobody says it any more.
 #[must_use]
-pub fn hear(
-    service: &Service,
+pub(super) fn hear(
+    past: &Past<'_>,
     mapping: &Mapping,
     taken: impl Fn(&Endpoint) -> bool,
-    before: Option<&Owner>,
-) -> Option<Box<Owner>> {
-    let ears = &mapping.self_service;
-    let mut heard = Heard { voices: BTreeMap::new(), ignored: BTreeSet::new() };
-    heard.listen(ears, &service.labels, true);
+) -> (Option<Box<Owner>>, Option<Moment>) {
+    let (ears, service) = (&mapping.self_service, past.service());
+    let mut heard = Heard { ears, past, voices: BTreeMap::new(), ignored: BTreeSet::new(), until: None };
+    heard.listen(&service.labels, true);
     // In a service with many instances all labels are looked at, whenever one of them changes.
     for endpoint in service.endpoints.iter().filter(|e| !e.labels.is_empty() && taken(e)) {
-        heard.listen(ears, &endpoint.labels, false);
+        heard.listen(&endpoint.labels, false);
     }
     let none = Owner::default();
-    let (before, silent) = (before.unwrap_or(&none), service.endpoints.is_empty());
+    let before = past.admitted().and_then(|a| a.owner.as_deref()).unwrap_or(&none);
     let mut owner = Owner::default();
     let says = &mut owner.says;
-    says.protocol = heard.decide(Say::Protocol, protocol, before.says.protocol.as_ref(), silent);
-    says.service_ports = heard.decide(Say::ServicePort, ports, before.says.service_ports.as_ref(), silent);
-    says.export_to = heard.decide(Say::ExportTo, export_to, before.says.export_to.as_ref(), silent);
-    says.addresses = heard.decide(Say::Addresses, addresses, before.says.addresses.as_ref(), silent);
+    says.protocol = heard.decide(Say::Protocol, protocol, before.says.protocol.as_ref());
+    says.service_ports = heard.decide(Say::ServicePort, ports, before.says.service_ports.as_ref());
+    says.export_to = heard.decide(Say::ExportTo, export_to, before.says.export_to.as_ref());
+    says.addresses = heard.decide(Say::Addresses, addresses, before.says.addresses.as_ref());
     let hosts_before = Some(&before.hosts).filter(|hosts| !hosts.is_empty());
-    owner.hosts = heard.decide(Say::Host, hosts, hosts_before, silent).unwrap_or_default();
+    owner.hosts = heard.decide(Say::Host, hosts, hosts_before).unwrap_or_default();
     says.tls_mode = ears.word(Say::TlsMode, &service.labels).and_then(|w| tls_mode(w).ok());
     owner.ignored = heard.ignored.into_iter().take(NAMED).collect();
-    (owner != none).then(|| Box::new(owner))
+    ((owner != none).then(|| Box::new(owner)), heard.until)
 }
 
 /// What is said, by whom does not matter but for the service itself.
 struct Heard<'a> {
+    ears: &'a SelfService,
+    past: &'a Past<'a>,
     voices: BTreeMap<Say, Voices<'a>>,
     ignored: BTreeSet<Arc<str>>,
+    /// Until when something holds that nobody says any more.
+    until: Option<Moment>,
 }
 
 #[derive(Default)]
@@ -220,9 +227,9 @@ struct Voices<'a> {
 }
 
 impl<'a> Heard<'a> {
-    fn listen(&mut self, ears: &SelfService, labels: &'a Labels, is_service: bool) {
-        for say in &ears.may {
-            let Some(word) = ears.word(*say, labels) else { continue };
+    fn listen(&mut self, labels: &'a Labels, is_service: bool) {
+        for say in &self.ears.may {
+            let Some(word) = self.ears.word(*say, labels) else { continue };
             match say {
                 Say::Skip => self.check(*say, word, boolean),
                 Say::TlsMode => self.check(*say, word, tls_mode),
@@ -251,7 +258,6 @@ impl<'a> Heard<'a> {
         say: Say,
         parse: impl Fn(&str) -> Result<T, Nonsense>,
         before: Option<&T>,
-        silent: bool,
     ) -> Option<T> {
         let voices = self.voices.remove(&say).unwrap_or_default();
         if let Some(word) = voices.service {
@@ -268,8 +274,13 @@ impl<'a> Heard<'a> {
                 Err(expected) => self.ignore(say, word, expected),
             }
         }
-        if silent && values.is_empty() {
-            return before.cloned();
+        if values.is_empty() {
+            let value = before?;
+            let says_it = |word: &str| parse(word).is_ok_and(|said| said == *value);
+            let holds = self.past.holds(|e| self.ears.word(say, &e.labels).is_some_and(says_it));
+            self.until = self.until.max(holds);
+            let silent = self.past.service().endpoints.is_empty();
+            return (silent || holds.is_some()).then(|| value.clone());
         }
         let held = values.iter().find(|(_, value)| Some(value) == before).or(values.first());
         let (word, value) = held.cloned()?;

@@ -204,10 +204,16 @@ fn entry(host: &Host, cx: &Context<'_>, parts: Parts<'_>, memory: &mut Memory) -
 fn addresses(host: &Host, cx: &Context<'_>, instances: &[IpAddr], memory: &mut Memory) -> Vec<IpAddr> {
     let mode = cx.says.addresses.unwrap_or(cx.mapping.addresses);
     if mode == Addresses::Endpoints {
-        return memory.addresses(instances, cx.now);
+        let known = memory.addresses(instances, cx.now);
+        if !known.is_empty() {
+            return known;
+        }
+    } else {
+        memory.forget_addresses();
     }
-    memory.forget_addresses();
-    let has_one = mode == Addresses::Virtual && !host.is_wildcard();
+    // A port of any address would take calls that are meant for others: while no instance's address is known, the
+    // virtual one stands in.
+    let has_one = mode != Addresses::None && !host.is_wildcard();
     if has_one { sorted(cx.addresses.iter().copied()) } else { Vec::new() }
 }
 

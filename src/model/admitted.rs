@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::model::host::Host;
 use crate::model::service::{Says, Service};
+use crate::model::time::Moment;
 
 /// A decision about one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Admitted {
     pub left_out: Option<Reason>,
     /// What its owner says in the registry's metadata; absent: nothing that counts.
     pub owner: Option<Box<Owner>>,
+    /// Some of this holds although nobody says it any more, because who said it may only be restarting: until then.
+    pub until: Option<Moment>,
 }
 
 /// What the owner of a service says about it.
@@ -66,13 +69,13 @@ impl Admitted {
     /// A service that claims `hosts` and whose owner says nothing.
     #[must_use]
     pub fn claiming(hosts: Vec<Host>) -> Self {
-        Self { hosts: hosts.into(), left_out: None, owner: None }
+        Self { hosts: hosts.into(), left_out: None, owner: None, until: None }
     }
 
     /// A service that claims nothing.
     #[must_use]
     pub fn out(reason: Reason) -> Self {
-        Self { hosts: Box::default(), left_out: Some(reason), owner: None }
+        Self { hosts: Box::default(), left_out: Some(reason), owner: None, until: None }
     }
 
     /// What holds of `service`: its owner's word where there is one, the registry's else.

@@ -202,7 +202,8 @@ impl Desired {
                 let policy = policy_of(registry);
                 let mapping = policy.as_ref().and_then(|p| p.mapping(&service.name));
                 let said = admitted.says(service).addresses;
-                mapping.is_some_and(|m| said.unwrap_or(m.addresses) == Addresses::Virtual)
+                // Where instances' own addresses are wanted, it stands in while none is known.
+                mapping.is_some_and(|m| said.unwrap_or(m.addresses) != Addresses::None)
             }
             _ => false,
         };

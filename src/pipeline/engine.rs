@@ -72,6 +72,10 @@ pub struct Engine {
     touched: Touched,
     refused: BTreeMap<(RegistryName, ServiceKey), Refusal>,
     published: Arc<Snapshot>,
+    /// The moment of the call that is under way.
+    now: Moment,
+    /// Services of which something holds for a time only (see `Admitted::until`).
+    fading: BTreeSet<(Moment, RegistryName, ServiceKey)>,
     verdicts: Vec<Verdict>,
     ignored: Vec<Ignored>,
     complaints: Vec<String>,
@@ -105,6 +109,8 @@ impl Engine {
             touched: Touched::default(),
             refused: BTreeMap::new(),
             published: Arc::default(),
+            now: Moment::START,
+            fading: BTreeSet::new(),
             verdicts: Vec::new(),
             ignored: Vec::new(),
             complaints: Vec::new(),
@@ -122,6 +128,7 @@ impl Engine {
     /// Takes over new settings. What a changed registry says stays until its new form has been read, a removed one stays
     /// until what the same reload brought has.
     pub fn configure(&mut self, settings: Settings, now: Moment) {
+        self.now = now;
         let old = std::mem::replace(&mut self.settings, settings);
         self.debounce.set_cadence(self.settings.cadence);
         let addresses = old.virtual_ranges != self.settings.virtual_ranges || old.pins != self.settings.pins;
@@ -140,6 +147,7 @@ impl Engine {
 
     /// Takes in what a registry says.
     pub fn deliver(&mut self, delivery: Delivery, now: Moment) {
+        self.now = now;
         let Some(reading) = self.readings.get_mut(&delivery.registry) else { return };
         let (registry, restored) = (delivery.registry, reading.is_restored());
         match reading.deliver(delivery.generation, delivery.batch) {
@@ -157,10 +165,12 @@ impl Engine {
 
     /// Looks at up to `budget` touched objects and hosts. Whether any are left.
     pub fn work(&mut self, budget: usize, now: Moment) -> bool {
+        self.now = now;
         let expired = self.desired.expired(now);
         self.touched.merge(expired);
         self.look_at_the_clock(now);
         self.let_go_in_time(now);
+        self.forget_in_time();
         for _ in 0..budget {
             let lane = if let Some(id) = self.touched.objects.pop_first() {
                 self.look_at_object(&id)
@@ -182,7 +192,9 @@ impl Engine {
     pub fn deadline(&self) -> Option<Moment> {
         let given_up = self.readings.values().filter_map(Reading::deadline).min();
         let held = self.guards.values().filter_map(Guard::deadline).min();
-        [self.debounce.deadline(), self.desired.next_expiry(), given_up, held].into_iter().flatten().min()
+        let fading = self.fading.first().map(|(at, ..)| *at);
+        let all = [self.debounce.deadline(), self.desired.next_expiry(), given_up, held, fading];
+        all.into_iter().flatten().min()
     }
 
     /// What is to be published now, if anything: collections that have become complete, and lanes that are due.

@@ -12,15 +12,21 @@
 //! | `client` | the questions, and what each answer says beside its body |
 //! | `decode` | bodies → services (pure) |
 //! | `memory` | what is known beyond one life; is a read to be believed (pure) |
+//! | `grant` | how many connections the server grants us (pure) |
 //! | `board` | how the scopes are, for people |
 //! | `plan` | when something is asked, and by which strategy (pure) |
 //! | `scope` | a complete read of one scope |
+//! | `ahead` | watching what has been read while the rest is being read |
 //! | `session` | one scope watched, by either strategy |
 //! | `watch` | one life |
 
+mod ahead;
 mod board;
 mod client;
 mod decode;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+mod grant;
 mod memory;
 mod place;
 mod plan;
@@ -29,11 +35,13 @@ mod session;
 pub mod settings;
 mod watch;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
 
 use self::board::Board;
 use self::client::{Api, READS};
+use self::grant::Grant;
 use self::memory::Memory;
 use self::place::Place;
 pub use self::settings::ConsulSettings;
@@ -62,7 +70,7 @@ struct Shared {
     places: Vec<(Place, Mutex<Memory>)>,
     board: Board,
     /// Connections that the server was found to grant.
-    connections: AtomicUsize,
+    grant: Mutex<Grant>,
 }
 
 impl ConsulFactory {
@@ -71,11 +79,9 @@ impl ConsulFactory {
     pub fn new(settings: ConsulSettings, name: RegistryName, status: Arc<Status>) -> Self {
         let settings = Arc::new(settings);
         let places = Place::all(&settings).into_iter().map(|place| (place, Mutex::default())).collect();
-        let connections = AtomicUsize::new(usize::from(settings.connections));
+        let grant = Mutex::new(Grant::new(settings.connections.into()));
         let api = Api::new(Arc::clone(&settings));
-        Self {
-            shared: Arc::new(Shared { settings, api, places, board: Board::new(name, status), connections }),
-        }
+        Self { shared: Arc::new(Shared { settings, api, places, board: Board::new(name, status), grant }) }
     }
 }
 
@@ -96,7 +102,7 @@ impl Factory for ConsulFactory {
 impl Shared {
     /// How many services of one scope can have a blocking query of their own.
     fn each(&self, multiplexed: bool) -> usize {
-        let connections = self.connections.load(Ordering::Relaxed);
+        let connections = self.grant().now(Instant::now());
         // Short reads, and the list, the checks and the defaults of each scope, need some as well.
         let spare = connections.saturating_sub(READS + 4 * self.places.len());
         let queries = if multiplexed { connections * STREAMS } else { spare };
@@ -105,7 +111,10 @@ impl Shared {
 
     /// The server refused a connection because we have too many.
     fn too_many(&self) {
-        let halved = |n: usize| Some((n / 2).max(READS));
-        let _ = self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, halved);
+        self.grant().refuse(Instant::now());
+    }
+
+    fn grant(&self) -> MutexGuard<'_, Grant> {
+        self.grant.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

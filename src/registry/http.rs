@@ -44,6 +44,8 @@ pub struct Get {
     pub query: Vec<(String, String)>,
     /// What is accepted; absent: JSON.
     pub accept: Option<&'static str>,
+    /// Further headers.
+    pub headers: &'static [(&'static str, &'static str)],
     /// How much longer than usual the answer may be in coming: a long poll's wait.
     pub patience: Duration,
     /// Which pool of connections carries it. One HTTP/2 connection carries some hundred requests at a time, the rest

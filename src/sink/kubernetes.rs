@@ -30,10 +30,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::client::{ApiError, Refusal};
-use self::elect::{jittered, random};
+use self::elect::{Where, jittered, random};
 use self::life::Life;
 use self::metrics::SinksMetrics;
-use self::object::Owner;
+use self::object::{Kind, Owner};
 use crate::runtime::status::Status;
 use crate::sink::{KubernetesSettings, Takes};
 use crate::store::StoreReader;
@@ -94,6 +94,17 @@ impl KubernetesSink {
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").ok().filter(|h| !h.is_empty());
     format!("{}_{:016x}", host.as_deref().unwrap_or("chandler"), random())
+}
+
+/// What there is to do about a kind that the server does not know.
+fn missing(kind: Kind) -> String {
+    format!("the API server knows no {}: install Istio's CustomResourceDefinitions", kind.collection().kind())
+}
+
+/// The Lease of those who write the objects of `owner`.
+fn lease_of(settings: &KubernetesSettings, home: String, owner: &Owner) -> Where {
+    let namespace = settings.lease_namespace.clone().unwrap_or(home);
+    Where { namespace, name: name::object(&format!("chandler-{}", owner.as_str())) }
 }
 
 /// Whose objects are ours, given the namespace that we are at home in.

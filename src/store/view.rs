@@ -5,8 +5,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use crate::model::service::RegistryName;
 use crate::resource::collection::Collection;
 use crate::resource::encoded::Encoded;
@@ -16,44 +14,30 @@ use crate::store::{Store, StoreReader};
 /// Registries whose resources are left out.
 pub type LeftOut = BTreeSet<RegistryName>;
 
-/// Keeps the share in step with the whole.
-#[derive(Debug)]
+/// The share, published anew at each [`follow`](Self::follow).
+#[derive(Debug, Default)]
 pub struct View {
-    whole: StoreReader,
-    left_out: watch::Receiver<LeftOut>,
     share: Store,
+    before: Option<Both>,
 }
 
 impl View {
-    /// A view of `whole` and its reader. Whoever holds the sender of `left_out` may change it.
+    /// A reader of the share that has seen nothing yet.
     #[must_use]
-    pub fn new(whole: StoreReader, left_out: watch::Receiver<LeftOut>) -> (Self, StoreReader) {
-        let share = Store::default();
-        let reader = share.reader();
-        (Self { whole, left_out, share }, reader)
+    pub fn reader(&self) -> StoreReader {
+        self.share.reader()
     }
 
-    /// Publishes until the writer of the whole is gone.
-    pub async fn run(mut self) {
-        let mut before: Option<Both> = None;
-        loop {
-            let left_out = self.left_out.borrow_and_update().clone();
-            let whole = self.whole.current();
-            let old = before.as_ref().filter(|b| b.left_out == left_out);
-            let share = share(&whole, &left_out, old);
-            self.share.publish(Arc::clone(&share));
-            before = Some(Both { whole, share, left_out });
-            let next = tokio::select! {
-                next = self.whole.next() => next,
-                Ok(()) = self.left_out.changed() => Some(self.whole.current()),
-            };
-            if next.is_none() {
-                return;
-            }
-        }
+    /// Publishes the share of `whole`.
+    pub fn follow(&mut self, whole: Arc<Snapshot>, left_out: &LeftOut) {
+        let before = self.before.take().filter(|b| b.left_out == *left_out);
+        let share = share(&whole, left_out, before.as_ref());
+        self.share.publish(Arc::clone(&share));
+        self.before = Some(Both { whole, share, left_out: left_out.clone() });
     }
 }
 
+#[derive(Debug)]
 struct Both {
     whole: Arc<Snapshot>,
     share: Arc<Snapshot>,

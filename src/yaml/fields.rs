@@ -65,6 +65,7 @@ pub struct Fields<'n, 'f> {
     path: String,
     known: Vec<&'static str>,
     later: Vec<&'static str>,
+    never: Vec<(&'static str, &'static str)>,
     /// Stands for a section that is absent or no map: nothing can be missing in it.
     void: bool,
 }
@@ -86,6 +87,7 @@ impl<'n, 'f> Fields<'n, 'f> {
             path,
             known: Vec::new(),
             later: Vec::new(),
+            never: Vec::new(),
         }
     }
 
@@ -207,6 +209,11 @@ impl<'n, 'f> Fields<'n, 'f> {
         self.later.extend(keys);
     }
 
+    /// A key that people know from elsewhere and that means nothing here, for good: `why`, and what to write instead.
+    pub fn never(&mut self, key: &'static str, why: &'static str) {
+        self.never.push((key, why));
+    }
+
     fn child(&self, key: &str) -> String {
         match (&self.findings.unset, self.path.as_str()) {
             (None, _) => String::new(),
@@ -219,6 +226,9 @@ impl<'n, 'f> Fields<'n, 'f> {
         let key = shown(&entry.key);
         if self.later.contains(&&*entry.key) {
             return Fault::new(entry.at, format!("`{key}` is not available in this version"));
+        }
+        if let Some((_, why)) = self.never.iter().find(|(key, _)| *key == &*entry.key) {
+            return Fault::new(entry.at, *why);
         }
         let hint = match nearest(&entry.key, &self.known) {
             Some(near) => format!("did you mean `{near}`?"),

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything takes on a busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(300);
 
 /// What asks `addresses` (`http://…`) and nothing else is said.
 pub(crate) fn settings(addresses: &[String]) -> ConsulSettings {

@@ -9,6 +9,7 @@ mod bench;
 mod support;
 
 mod catalogue;
+mod elsewhere;
 #[path = "../eureka/fake.rs"]
 #[allow(dead_code, reason = "it is the other registry's as well")]
 mod fake;

@@ -203,11 +203,9 @@ async fn an_address_that_nobody_answers_costs_one_attempt_and_no_more() {
     assert!(why.contains(&nobody) && why.contains("check the address"), "{why}");
 }
 
-#[tokio::test]
-async fn tls_with_a_private_authority_and_a_client_certificate() {
-    needs!(Consul);
-    let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name);
+/// `ca.pem`, and what it has signed: `server` and `client`, each with `.pem` and `.key`.
+fn certificates(dir: &std::path::Path) {
+    let path = |name: &str| dir.join(name);
     let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
     parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let ca_key = rcgen::KeyPair::generate().unwrap();
@@ -222,6 +220,14 @@ async fn tls_with_a_private_authority_and_a_client_certificate() {
         std::fs::write(path(&format!("{name}.pem")), cert.pem()).unwrap();
         std::fs::write(path(&format!("{name}.key")), key.serialize_pem()).unwrap();
     }
+}
+
+#[tokio::test]
+async fn tls_with_a_private_authority_and_a_client_certificate() {
+    needs!(Consul);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    certificates(dir.path());
     let consul =
         Consul::build().https(&path("server.pem"), &path("server.key"), &path("ca.pem")).start().await;
     consul.register_in_catalog(&json!({"Node": "far", "Address": "10.7.0.1"})).await;
@@ -251,9 +257,11 @@ async fn tls_with_a_private_authority_and_a_client_certificate() {
     bench.until("a change", |b| b.service("late").is_some()).await;
     assert_eq!((bench.resets, bench.problem()), (1, String::new()));
     bench.stop().await;
+    // The server's own certificate in the file, and no authority.
+    Bench::read(over_tls(Some("server.pem"), true)).await.stop().await;
     for (settings, words) in [
         (over_tls(None, false), "`tls.caFile`"),
-        (over_tls(Some("server.pem"), true), "TLS: "),
+        (over_tls(Some("client.pem"), true), "TLS: "),
         (under(None), "TLS: "),
         (under(Some("server.dc2.consul")), "TLS: "),
         (over_tls(Some("ca.pem"), false), "`tls.certFile`"),

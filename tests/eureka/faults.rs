@@ -10,7 +10,8 @@ use crate::bench::{Bench, INTERVAL, settings};
 use crate::fake::{Fake, Request, Say};
 use crate::support::free_address;
 
-const EMPTY: &str = r#"{"applications":{"versions__delta":"1","apps__hashcode":"","application":[]}}"#;
+pub(crate) const EMPTY: &str =
+    r#"{"applications":{"versions__delta":"1","apps__hashcode":"","application":[]}}"#;
 
 /// An answer that lists these ids of application `APP`, known for an hour.
 fn listed(hash: &str, ids: &[&str]) -> String {
@@ -242,9 +243,12 @@ async fn requests_are_those_of_eurekas_own_clients() {
     let requests = server.requests();
     let paths: Vec<&str> = requests.iter().take(2).map(|r| &*r.path).collect();
     assert_eq!(paths, ["/eureka/apps?regions=us-east-1%2Ceu", "/eureka/apps/delta?regions=us-east-1%2Ceu"]);
-    for header in
-        ["accept: application/json\r\n", "accept-encoding: gzip\r\n", "authorization: basic bwu6chc="]
-    {
+    for header in [
+        "accept: application/json\r\n",
+        "x-eureka-accept: full\r\n",
+        "accept-encoding: gzip\r\n",
+        "authorization: basic bwu6chc=",
+    ] {
         assert!(requests[0].head.contains(header), "{header}: {}", requests[0].head);
     }
 }

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::fake::{Fake, Say};
+use crate::faults::EMPTY;
 use crate::support::{Ask, Chandler, Eureka, PATIENCE, eventually, instance};
 
 fn registry(eureka: &Eureka, more: &str) -> String {
@@ -84,6 +86,23 @@ async fn check_logs_in_reads_once_and_says_what_there_is() {
     assert!(status.success(), "{complaints}");
     for words in ["orders.eureka", "http-8080", "10.0.0.1", "chandler/registry: spring"] {
         assert!(out.contains(words), "{words}: {out}");
+    }
+}
+
+#[tokio::test]
+async fn check_waits_for_a_server_that_is_fresh_and_empty_and_says_so() {
+    let fresh = Fake::saying(Say::json(EMPTY)).await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let text = format!(
+        "registries:\n- name: spring\n  eureka: {{servers: ['{}'], interval: 200ms, settle: 4s}}\n",
+        fresh.url()
+    );
+    std::fs::write(dir.path().join("chandler.yaml"), text).expect("a file");
+    let check = ["check", "--config", "chandler.yaml", "--connect"];
+    let (status, out, complaints) = Chandler::command(&check, dir.path()).await;
+    assert!(status.success() && out.contains("spring"), "{out}\n{complaints}");
+    for words in ["Waiting until these are read", "it knows nothing, as after a restart"] {
+        assert!(complaints.contains(words), "{words}: {complaints}");
     }
 }
 

@@ -1,6 +1,8 @@
 //! A wall clock that can be stepped, for Chandler alone: a few lines of C that the loader puts before the system's, so that the
 //! program needs no hook for it.
 
+use std::time::SystemTime;
+
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -31,6 +33,14 @@ impl Clock {
     pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
         let path = |name: &str| self.files.path().join(name).display().to_string();
         [("LD_PRELOAD", path("clock.so")), ("CHANDLER_TEST_CLOCK", path("step"))]
+    }
+
+    /// What it shows, in seconds since 1970.
+    pub(crate) fn now(&self) -> f64 {
+        let text = std::fs::read_to_string(self.files.path().join("step")).expect("the step");
+        let step: f64 = text.parse().expect("a number");
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        now.as_secs_f64() + step
     }
 
     /// It is wrong by so many seconds from now on.

@@ -14,7 +14,9 @@ pub(crate) enum Fault {
     Killed,
     /// Killed, and started again without its data; then everybody registers again. Files: the directory is emptied.
     Emptied,
-    /// The same, and one instance is never seen again: it really has gone.
+    /// The same, and it stays empty for longer than anything is held that is believed.
+    EmptiedLong,
+    /// Like [`Fault::Emptied`], and one instance is never seen again: it really has gone.
     Forgotten,
     /// It takes connections and says nothing.
     Hung,
@@ -67,6 +69,7 @@ impl Fault {
         match self {
             Self::Killed => "killed, restarted with data",
             Self::Emptied => "restarted empty",
+            Self::EmptiedLong => "restarted empty, for 75 s",
             Self::Forgotten => "restarted empty, one never returns",
             Self::Hung => "hung and resumed",
             Self::Partitioned => "partitioned and healed",
@@ -90,12 +93,7 @@ impl Fault {
 
     /// Whether instances can still come and go at the registry itself.
     pub(crate) const fn registry_works(self) -> bool {
-        !matches!(self, Self::Killed | Self::Emptied | Self::Forgotten | Self::Hung)
-    }
-
-    /// Whether the registry answers with less than there is.
-    pub(crate) const fn forgets(self) -> bool {
-        matches!(self, Self::Emptied | Self::Forgotten | Self::Thinned)
+        !matches!(self, Self::Killed | Self::Emptied | Self::EmptiedLong | Self::Forgotten | Self::Hung)
     }
 
     const fn evidence(self, kind: Kind) -> Evidence {
@@ -106,7 +104,7 @@ impl Fault {
             }
             (Self::Restless | Self::Leaderless, _) => Evidence::Nothing,
             (Self::Flapping, Kind::Files) => Evidence::Nothing,
-            (Self::Emptied | Self::Forgotten, _) => Evidence::Disbelief,
+            (Self::Emptied | Self::EmptiedLong | Self::Forgotten, _) => Evidence::Disbelief,
             (_, Kind::Files) => Evidence::Complaint,
             (
                 Self::Reset | Self::Truncated | Self::Halved | Self::Slow | Self::Thinned | Self::Says(..),
@@ -133,6 +131,8 @@ impl Fault {
         // That nothing is lost can only be seen by looking on for a while.
         match self {
             Self::Flapping | Self::Restless => self.flap(rig, kind, time).await,
+            // `removalHold` is a minute by default.
+            Self::EmptiedLong => tokio::time::sleep(Duration::from_secs(75)).await,
             _ => tokio::time::sleep(time).await,
         }
         if self == Self::Forgotten {
@@ -155,7 +155,7 @@ impl Fault {
         }
         match self {
             Self::Killed => site.kill().await,
-            Self::Emptied | Self::Forgotten => {
+            Self::Emptied | Self::EmptiedLong | Self::Forgotten => {
                 site.kill().await;
                 site.start_again(false).await;
             }
@@ -199,7 +199,7 @@ impl Fault {
                     site.register_again().await;
                 }
             }
-            Self::Emptied | Self::Forgotten => site.register_again().await,
+            Self::Emptied | Self::EmptiedLong | Self::Forgotten => site.register_again().await,
             Self::Hung => site.signal("CONT").await,
             Self::Partitioned | Self::Expired => {
                 for proxy in site.proxies() {
@@ -224,7 +224,7 @@ impl Fault {
         let files = site.files();
         match self {
             Self::Killed => std::fs::rename(files.dir(), files.elsewhere()).expect("a rename"),
-            Self::Emptied | Self::Forgotten => {
+            Self::Emptied | Self::EmptiedLong | Self::Forgotten => {
                 files.all().for_each(|file| std::fs::remove_file(file).expect("a file less"))
             }
             Self::Truncated => files.all().for_each(|file| {

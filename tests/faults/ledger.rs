@@ -30,6 +30,8 @@ struct State {
     must: BTreeSet<Seat>,
     arriving: BTreeSet<Seat>,
     leaving: BTreeSet<Seat>,
+    /// All that have ever left.
+    left: BTreeSet<Seat>,
     /// What each watcher sees now.
     views: BTreeMap<&'static str, BTreeSet<Seat>>,
     wrong: Wrong,
@@ -62,6 +64,22 @@ impl Ledger {
         state.must.remove(seat);
         state.arriving.remove(seat);
         state.leaving.insert(seat.clone());
+        state.left.insert(seat.clone());
+    }
+
+    /// Chandler is killed before its state was saved, which takes up to five seconds: until everything is right again it may say
+    /// of the services of these hosts, which have changed meanwhile, what was true before. Of all others it may not.
+    pub(crate) fn memory_may_be_old(&self, hosts: &BTreeSet<String>) {
+        let mut state = self.state();
+        let unsure: Vec<Seat> =
+            state.must.iter().filter(|seat| hosts.contains(&seat.host)).cloned().collect();
+        for seat in unsure {
+            state.must.remove(&seat);
+            state.arriving.insert(seat);
+        }
+        let old: Vec<Seat> = state.left.iter().filter(|seat| hosts.contains(&seat.host)).cloned().collect();
+        let old = old.into_iter().filter(|seat| !state.arriving.contains(seat)).collect::<Vec<_>>();
+        state.leaving.extend(old);
     }
 
     /// A watcher sees exactly this now.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::disk::Disk;
+use crate::disk::{self, Disk};
 use crate::ledger::Ledger;
-use crate::sites::{Kind, Site};
+use crate::sites::{Kind, MOVING, Site};
 use crate::support::{Age, Chandler, Envoy, Istiod, PATIENCE, eventually};
 use crate::watch::{self, Calls};
 
@@ -149,20 +149,30 @@ impl Rig {
         .await;
     }
 
-    /// Waits until Chandler has looked at its clock and seen that it is wrong by about so many seconds.
-    pub(crate) async fn clock_shows(&self, seconds: i64) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs_f64();
-        #[allow(clippy::cast_precision_loss, reason = "seconds of years")]
-        let wanted = now + seconds as f64;
+    /// Waits until Chandler has looked at its clock since that was stepped.
+    pub(crate) async fn clock_shows(&self) {
         eventually("Chandler to see the step of its clock", PATIENCE, async || {
             let metrics = self.chandler.telemetry("/metrics").await.body;
             let lines = metrics
                 .lines()
                 .filter(|line| line.starts_with("chandler_registry_last_success_timestamp_seconds{"));
             let mut times = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
-            times.any(|time| (time - wanted).abs() < 1_000.0).then_some(())
+            times.any(|time| (time - self.clock.now()).abs() < 1_000.0).then_some(())
         })
         .await;
+    }
+
+    /// Kills Chandler at once: its state is what was saved up to five seconds ago.
+    pub(crate) async fn kill_forgetful(&mut self) {
+        self.chandler.kill().await;
+        let moving = self.sites.keys().map(|kind| kind.seat(MOVING, 0).host).collect();
+        self.ledger.memory_may_be_old(&moving);
+    }
+
+    /// Kills Chandler once its state is what it knows.
+    pub(crate) async fn kill_saved(&mut self) {
+        disk::saved(self).await;
+        self.chandler.kill().await;
     }
 
     /// What the API says of a registry; nothing if nobody answers.

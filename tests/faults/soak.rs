@@ -87,11 +87,7 @@ impl Round {
                 (kind, dice.one_of(&faults_of(kind)))
             })
             .collect();
-        let mut blow = dice.one_of(&BLOWS);
-        // Nobody could tell: it starts without a memory.
-        if blow == Blow::ChandlerKilled && faults.iter().any(|(_, fault)| fault.forgets()) {
-            blow = Blow::None;
-        }
+        let blow = dice.one_of(&BLOWS);
         let changes = (0..dice.below(5)).map(|_| dice.one_of(&KINDS)).collect();
         let pause = |dice: &mut Dice| u64::try_from(dice.below(3_000)).expect("a small number");
         Self { faults, blow, changes, pauses: [pause(&mut dice), pause(&mut dice)] }
@@ -128,7 +124,7 @@ impl Blow {
         match self {
             Self::None => {}
             Self::ChandlerKilled => {
-                rig.chandler.kill().await;
+                rig.kill_forgetful().await;
                 rig.chandler.start_again().await;
             }
             Self::IstiodKilled => {

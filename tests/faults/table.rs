@@ -22,9 +22,9 @@ enum Extent {
 
 /// How long everything may take to be right again, unless a row says otherwise: longer than back-offs, Eureka's `settle` and a
 /// push of istiod take together on a busy machine.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(120);
 /// How long one looks on while something is wrong.
-const A_WHILE: Duration = Duration::from_secs(3);
+const A_WHILE: Duration = Duration::from_secs(2);
 
 /// What happens to whom.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +84,9 @@ const CASES: &[Case] = &[
     mesh(Trouble::KilledInChange, false),
     mesh(Trouble::KilledInStart, false),
     mesh(Trouble::Fleet, true),
+    more(Kind::Consul, Fault::EmptiedLong),
+    // Not Eureka: an empty one is disbelieved for `settle`, which is 45 s by default and short here, and then held for a minute.
+    more(Kind::ZooKeeper, Fault::EmptiedLong),
     more(Kind::Files, Fault::Forgotten),
     more(Kind::Eureka, Fault::Forgotten),
     more(Kind::ZooKeeper, Fault::Forgotten),
@@ -265,7 +268,11 @@ pub(crate) fn wrongs(rig: &Rig, outcome: &Result<Duration, Late>) -> Vec<String>
 /// What the table has for one registry, and what can happen to it again and again.
 pub(crate) fn faults_of(kind: Kind) -> Vec<Fault> {
     let of = |case: &Case| match case.what {
-        What::Registry(of, fault) if of == kind && fault != Fault::Forgotten => Some(fault),
+        What::Registry(of, fault)
+            if of == kind && !matches!(fault, Fault::Forgotten | Fault::EmptiedLong) =>
+        {
+            Some(fault)
+        }
         _ => None,
     };
     CASES.iter().filter_map(of).collect()

@@ -73,7 +73,7 @@ impl Trouble {
     pub(crate) async fn happen(self, rig: &mut Rig, time: Duration) -> Result<(), Late> {
         match self {
             Self::Killed => {
-                rig.chandler.kill().await;
+                rig.kill_saved().await;
                 rig.change_all().await;
                 sleep(time).await;
                 rig.chandler.start_again().await;
@@ -82,12 +82,12 @@ impl Trouble {
                 for pause in [0, 30, 100, 300] {
                     rig.change_all().await;
                     sleep(Duration::from_millis(pause)).await;
-                    rig.chandler.kill().await;
+                    rig.kill_forgetful().await;
                     rig.chandler.start_again().await;
                 }
             }
             Self::KilledInStart => {
-                rig.chandler.kill().await;
+                rig.kill_saved().await;
                 for pause in [0, 10, 30, 60, 100, 200, 400, 800, 1_600] {
                     rig.chandler.start_again_unready();
                     sleep(Duration::from_millis(pause)).await;
@@ -117,7 +117,7 @@ impl Trouble {
                 for step in [YEAR, -YEAR] {
                     rig.clock.step(step);
                     rig.change_all().await;
-                    rig.clock_shows(step).await;
+                    rig.clock_shows().await;
                     sleep(time / 2).await;
                 }
                 rig.clock.step(0);
@@ -181,7 +181,7 @@ async fn fleet(rig: &mut Rig) -> Result<(), Late> {
     };
     all_told("a thousand streams to be told everything").await;
     rig.right_for(&who, PATIENCE * 2).await?;
-    rig.chandler.kill().await;
+    rig.kill_saved().await;
     whole.store(0, Ordering::Relaxed);
     rig.chandler.start_again().await;
     all_told("a thousand streams to be told everything again").await;

@@ -15,6 +15,8 @@ use futures_util::stream;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
+use chandler::runtime::supervise::Owned;
+
 /// Kind and namespace (`serviceentries`, `chandler`), then the name.
 type Key = (String, String, String);
 /// A manager, and whether it applied (or else changed).
@@ -35,41 +37,47 @@ struct Shelf {
 }
 
 /// A running stub.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Stub {
+    inner: Inner,
+    pub(crate) address: SocketAddr,
+    _server: Owned,
+}
+
+#[derive(Debug, Clone)]
+struct Inner {
     shelf: Arc<Mutex<Shelf>>,
     /// How often all watches were ended, and the newest revision.
     news: Arc<watch::Sender<(u64, u64)>>,
-    pub(crate) address: SocketAddr,
 }
 
 impl Stub {
     pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let stub = Self { shelf: Arc::default(), news: Arc::new(watch::Sender::new((0, 0))), address };
-        let router = axum::Router::new().fallback(answer).with_state(stub.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        stub
+        let inner = Inner { shelf: Arc::default(), news: Arc::new(watch::Sender::new((0, 0))) };
+        let router = axum::Router::new().fallback(answer).with_state(inner.clone());
+        let _server = Owned::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { inner, address, _server }
     }
 
     /// Ends every watch, and forgets what was before.
     pub(crate) fn forget(&self) {
-        let mut shelf = self.shelf.lock().unwrap();
+        let mut shelf = self.inner.shelf.lock().unwrap();
         shelf.revision += 1;
         shelf.forgotten = shelf.revision;
         let revision = shelf.revision;
-        self.news.send_modify(|news| *news = (news.0 + 1, revision));
+        self.inner.news.send_modify(|news| *news = (news.0 + 1, revision));
     }
 
     /// The next `n` writes are answered with 429.
     pub(crate) fn throttle(&self, n: u32) {
-        self.shelf.lock().unwrap().throttled = n;
+        self.inner.shelf.lock().unwrap().throttled = n;
     }
 
     /// How many were.
     pub(crate) fn turned_away(&self) -> u32 {
-        self.shelf.lock().unwrap().turned_away
+        self.inner.shelf.lock().unwrap().turned_away
     }
 }
 
@@ -97,7 +105,7 @@ fn asked(uri: &Uri) -> Asked {
     Asked { key, query, api_version: api.join("/") }
 }
 
-async fn answer(State(stub): State<Stub>, method: Method, uri: Uri, body: Bytes) -> Response {
+async fn answer(State(stub): State<Inner>, method: Method, uri: Uri, body: Bytes) -> Response {
     let asked = asked(&uri);
     if method == Method::GET && asked.query.contains_key("watch") {
         return stub.watch(&asked);
@@ -301,7 +309,7 @@ impl Shelf {
     }
 }
 
-impl Stub {
+impl Inner {
     fn watch(&self, asked: &Asked) -> Response {
         let from: u64 = asked.query["resourceVersion"].parse().unwrap();
         let mut news = self.news.subscribe();

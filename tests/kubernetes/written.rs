@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::both;
 use crate::cluster::{
-    API, Cluster, chandler, in_step, object, objects, requests, service, until, until_gone, until_row,
+    API, Cluster, Server as _, chandler, in_step, object, objects, requests, service, until, until_gone,
+    until_row,
 };
 use crate::support::{Chandler, PATIENCE, eventually};
 
@@ -253,4 +254,46 @@ async fn a_server_that_asks_for_time_gets_it() {
     assert!(began.elapsed() >= std::time::Duration::from_millis(2400), "three times nearly a second");
     assert_eq!(stub.turned_away(), 3);
     chandler.process().wait_for_log("writing goes on").await;
+}
+
+#[tokio::test]
+async fn a_form_changes_while_it_runs() {
+    let api = Cluster::stub().await;
+    let client = api.client();
+    let chandler =
+        chandler(&api, "inline", "").service_file("web.yaml", &service("web", &["10.0.0.1"])).start().await;
+    until_row(&chandler, "in step", in_step).await;
+    let text = std::fs::read_to_string(chandler.config_file()).unwrap();
+    std::fs::write(chandler.config_file(), text.replace("form: inline", "form: workloadEntries")).unwrap();
+    until(&client, SE, WEB, "to select", |o| o["spec"]["workloadSelector"].is_object()).await;
+    until_row(&chandler, "two objects", |r| in_step(r) && r["wanted"] == 2).await;
+    std::fs::write(chandler.config_file(), text).unwrap();
+    until(&client, SE, WEB, "to hold its endpoint", |o| addresses(o) == ["10.0.0.1"]).await;
+    until_row(&chandler, "one object", |r| in_step(r) && r["wanted"] == 1).await;
+    assert!(objects(&client, WE).await.is_empty());
+}
+
+#[tokio::test]
+async fn several_clusters_are_several_sinks_and_one_that_is_down_holds_up_no_other() {
+    let (east, west) = (Cluster::stub().await, Cluster::stub().await);
+    let sink = |name: &str, of: &Cluster| {
+        format!("- name: {name}\n  kubernetes: {{kubeconfig: '{}'}}\n", of.kubeconfig().display())
+    };
+    let nobody = "- name: nobody\n  kubernetes: {kubeconfig: missing}\n";
+    let chandler = Chandler::build()
+        .registries("- name: onboard\n  files: {path: services}\n  outputs: [east, west, nobody]")
+        .config(&format!("sinks:\n{}{}{nobody}", sink("east", &east), sink("west", &west)))
+        .service_file("web.yaml", &service("web", &["10.0.0.1"]))
+        .start()
+        .await;
+    for cluster in [&east, &west] {
+        until(&cluster.client(), SE, WEB, "to be there", |_| true).await;
+    }
+    let rows = eventually("each sink to say how it is", PATIENCE, async || {
+        let rows = chandler.api("/api/v1/sinks").await;
+        let problem = rows[1]["problem"].is_string() && rows[1]["name"] == "nobody";
+        (in_step(&rows[0]) && problem && in_step(&rows[2])).then_some(rows)
+    })
+    .await;
+    assert!(rows[1]["problem"].as_str().unwrap().contains("missing"), "{rows}");
 }

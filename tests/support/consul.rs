@@ -38,10 +38,19 @@ pub struct ConsulBuilder {
     arguments: Vec<String>,
     token: Option<String>,
     https: Option<u16>,
+    /// For gRPC over TLS, which peers speak.
+    peering: Option<u16>,
     place: Place,
 }
 
 impl ConsulBuilder {
+    /// Able to have peers, which listen and dial.
+    #[must_use]
+    pub fn peering(mut self) -> Self {
+        self.peering = Some(free_port());
+        self
+    }
+
     #[must_use]
     pub fn age(mut self, age: ConsulAge) -> Self {
         self.age = age;
@@ -160,6 +169,7 @@ impl Consul {
             arguments: Vec::new(),
             token: None,
             https: None,
+            peering: None,
             place: Place::Host,
         }
     }
@@ -202,7 +212,7 @@ impl Consul {
             format!("-config-file={}", config.display()),
         ]);
         if self.builder.age == ConsulAge::Newest {
-            command.arg("-grpc-tls-port=-1");
+            command.arg(format!("-grpc-tls-port={}", self.builder.peering.map_or(-1, i32::from)));
         }
         if !self.is_dev() {
             command.arg(format!("-data-dir={}", self.files.path().join("data").display()));
@@ -244,6 +254,11 @@ impl Consul {
     /// Where its servers speak to each other: how `status/leader` names them.
     pub fn server_address(&self) -> SocketAddr {
         (self.http.ip(), self.server).into()
+    }
+
+    /// Where its servers gossip with those of other datacenters.
+    pub fn wan_port(&self) -> u16 {
+        self.wan
     }
 
     pub fn process(&mut self) -> &mut Process {

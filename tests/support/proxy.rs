@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -153,9 +154,12 @@ async fn bytes(
         tokio::select! {
             () = until(&mut cut, |now| !now.passes_bytes()) => true,
             reset = async {
-                // A half that is closed in order leaves the other its time.
-                let (_, reset) = tokio::join!(upward(from_client, to_server, up), downward(from_server, to_client, down, hits));
-                reset
+                // Who has sent all that he has may still be answered; once answers have ended, so has everything.
+                let mut down = pin!(downward(from_server, to_client, down, hits));
+                tokio::select! {
+                    reset = &mut down => reset,
+                    () = upward(from_client, to_server, up) => down.await,
+                }
             } => reset,
         }
     };

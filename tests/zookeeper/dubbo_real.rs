@@ -231,7 +231,7 @@ async fn a_rule_changes_the_weight_of_a_real_provider_and_its_end_changes_it_bac
 
 #[tokio::test]
 async fn a_killed_leader_takes_no_provider_away() {
-    needs!(ZooKeeper, Dubbo33);
+    needs!(ZooKeeper, Dubbo33, LongRuns);
     let mut servers = ZooKeeper::build().start_three().await;
     let all: Vec<_> = servers.iter().map(ZooKeeper::address).collect();
     let over = |host: &str| {
@@ -274,7 +274,7 @@ async fn providers_register_again_with_a_server_that_lost_its_data_and_are_held_
 
 #[tokio::test]
 async fn providers_stay_while_a_server_restarts_with_its_data() {
-    needs!(ZooKeeper, Dubbo33);
+    needs!(ZooKeeper, Dubbo33, LongRuns);
     let mut server = ZooKeeper::build().start().await;
     let one = provider(DubboAge::V3_3, &server).host(FIRST).protocols(&format!("dubbo:{}", free_port()));
     let _one = one.start().await;

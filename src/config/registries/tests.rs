@@ -130,7 +130,7 @@ fn service(name: &str, placeholders: &[&str], values: &[String], endpoints: Vec<
 
 /// Everything that the defaults make of a service; panics if Istio would not take it.
 fn made(s: &Service, policy: &Policy, addresses: &[IpAddr]) -> Result<BTreeSet<Host>, naming::NamingError> {
-    let admitted = admission::admit(s, policy, None)?;
+    let admitted = admission::admit(s, policy, None, Moment::START)?;
     let (registry, says) = (RegistryName::new("r"), admitted.says(s));
     for host in &admitted.hosts {
         let cx = Context {

@@ -1,5 +1,9 @@
+use std::time::Duration;
+
 use super::*;
+use crate::convert::admission::Last;
 use crate::convert::fixtures::{endpoint, mapping, service};
+use crate::model::admitted::Admitted;
 
 const EVERYTHING: [Say; 8] = [
     Say::Skip,
@@ -27,8 +31,50 @@ fn saying(key: &str, words: &[&str]) -> Service {
     Service { endpoints: words.iter().map(|w| instance(&[(key, w)])).collect(), ..service("web") }
 }
 
-fn heard(s: &Service, m: &Mapping, before: Option<&Owner>) -> Owner {
-    hear(s, m, |_| true, before).map(|o| *o).unwrap_or_default()
+const TTL: Duration = Duration::from_secs(600);
+
+fn at(seconds: u64) -> Moment {
+    Moment::after_start(Duration::from_secs(seconds))
+}
+
+/// A service and what was heard from it.
+struct Then(Service, Admitted);
+
+impl Then {
+    fn first(s: &Service, m: &Mapping) -> Self {
+        Self::hears(s, m, None, at(0))
+    }
+
+    fn then(&self, s: &Service, m: &Mapping, now: Moment) -> Self {
+        Self::hears(s, m, Some(Last { service: &self.0, admitted: &self.1 }), now)
+    }
+
+    fn hears(s: &Service, m: &Mapping, last: Option<Last<'_>>, now: Moment) -> Self {
+        let (owner, until) = hear(&Past::new(s, last, now, TTL), m, |_| true);
+        Self(s.clone(), Admitted { owner, until, ..Admitted::claiming(Vec::new()) })
+    }
+
+    fn owner(&self) -> Owner {
+        self.1.owner.as_deref().cloned().unwrap_or_default()
+    }
+
+    fn protocol(&self) -> Option<Protocol> {
+        self.owner().says.protocol
+    }
+}
+
+fn heard(s: &Service, m: &Mapping) -> Owner {
+    Then::first(s, m).owner()
+}
+
+/// An instance with a name of its own.
+fn named(id: &str, word: &str) -> Endpoint {
+    let labels: &[(&str, &str)] = if word.is_empty() { &[] } else { &[("chandler-protocol", word)] };
+    Endpoint { id: id.into(), ..instance(labels) }
+}
+
+fn fleet(instances: &[(&str, &str)]) -> Service {
+    Service { endpoints: instances.iter().map(|(id, word)| named(id, word)).collect(), ..service("web") }
 }
 
 fn ignored(owner: &Owner) -> Vec<&str> {
@@ -38,7 +84,7 @@ fn ignored(owner: &Owner) -> Vec<&str> {
 #[test]
 fn every_word_has_its_key_and_its_effect() {
     let m = allowing(&EVERYTHING);
-    let said = |key: &str, word: &str| heard(&saying(key, &[word]), &m, None);
+    let said = |key: &str, word: &str| heard(&saying(key, &[word]), &m);
     assert_eq!(said("chandler-protocol", "gRPC").says.protocol, Some(Protocol::Grpc));
     assert_eq!(
         said("chandler-service-port", "8080, 80").says.service_ports.as_deref(),
@@ -69,13 +115,13 @@ fn what_is_not_allowed_is_not_heard() {
         };
         let (s, e) = (saying(key, &[word]), instance(&[(key, word)]));
         let silent = allowing(&[]);
-        assert_eq!(heard(&s, &silent, None), Owner::default());
+        assert_eq!(heard(&s, &silent), Owner::default());
         assert_eq!(silent.self_service.weight(&e), Weight::ONE);
         assert_eq!((silent.self_service.skips(&s, Some(&e)), silent.self_service.tls_mode(&e)), (None, None));
         let usual = Say::USUAL.contains(&say);
         assert_eq!(m.self_service.may.contains(&say), usual, "{key}");
         if !usual {
-            assert_eq!(heard(&s, &m, None), Owner::default(), "{key}");
+            assert_eq!(heard(&s, &m), Owner::default(), "{key}");
         }
     }
 }
@@ -99,7 +145,7 @@ fn what_makes_no_sense_is_ignored_and_named() {
         ("chandler-tls-mode", "mutual"),
         ("chandler-skip", "yes"),
     ] {
-        let owner = heard(&saying(key, &[word]), &m, None);
+        let owner = heard(&saying(key, &[word]), &m);
         assert_eq!((owner.says.clone(), owner.hosts.len()), (Default::default(), 0), "{key}: {word}");
         assert!(owner.ignored.len() == 1 && owner.ignored[0].starts_with(key), "{owner:?}");
     }
@@ -107,7 +153,7 @@ fn what_makes_no_sense_is_ignored_and_named() {
     let long = "x\n".repeat(1 << 19);
     let words: Vec<String> = (0..1000).map(|n| format!("{n}{long}")).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).take(20).collect();
-    let owner = heard(&saying("chandler-protocol", &words), &m, None);
+    let owner = heard(&saying("chandler-protocol", &words), &m);
     assert_eq!(owner.ignored.len(), NAMED);
     assert!(owner.ignored.iter().all(|i| i.len() < 400 && !i.contains('\n')));
 }
@@ -116,7 +162,7 @@ fn what_makes_no_sense_is_ignored_and_named() {
 fn what_the_service_itself_says_goes_before_its_instances() {
     let mut s = saying("chandler-protocol", &["grpc", "http"]);
     s.labels = [("chandler-protocol", "tcp"), ("chandler-weight", "3")].into_iter().collect();
-    let owner = heard(&s, &mapping(), None);
+    let owner = heard(&s, &mapping());
     assert_eq!(owner.says.protocol, Some(Protocol::Tcp));
     assert_eq!(ignored(&owner), ["chandler-weight: \"3\": each instance says its own"]);
 }
@@ -125,7 +171,7 @@ fn what_the_service_itself_says_goes_before_its_instances() {
 fn one_voice_is_enough_and_silence_is_none() {
     let mut s = saying("chandler-protocol", &["grpc"]);
     s.endpoints.push(instance(&[]));
-    let owner = heard(&s, &mapping(), None);
+    let owner = heard(&s, &mapping());
     assert_eq!((owner.says.protocol, owner.ignored.len()), (Some(Protocol::Grpc), 0));
 }
 
@@ -133,7 +179,7 @@ fn one_voice_is_enough_and_silence_is_none() {
 fn a_roll_out_is_one_change_whatever_the_order() {
     let m = mapping();
     for (old, new) in [("http", "grpc"), ("grpc", "http")] {
-        let (mut owner, mut changes) = (heard(&saying("chandler-protocol", &[old; 3]), &m, None), 0);
+        let (mut then, mut changes) = (Then::first(&saying("chandler-protocol", &[old; 3]), &m), 0);
         for fleet in [
             &[old, old, new][..],
             &[old, new],
@@ -146,11 +192,11 @@ fn a_roll_out_is_one_change_whatever_the_order() {
             &[],
             &[new],
         ] {
-            let next = heard(&saying("chandler-protocol", fleet), &m, Some(&owner));
-            changes += u32::from(next.says != owner.says);
-            owner = next;
+            let next = then.then(&saying("chandler-protocol", fleet), &m, at(1));
+            changes += u32::from(next.owner().says != then.owner().says);
+            then = next;
         }
-        assert_eq!((changes, owner.says.protocol), (1, Protocol::parse(new)));
+        assert_eq!((changes, then.protocol()), (1, Protocol::parse(new)));
     }
 }
 
@@ -158,7 +204,7 @@ fn a_roll_out_is_one_change_whatever_the_order() {
 fn instances_that_disagree_are_decided_by_the_text_and_named() {
     let m = mapping();
     for fleet in [["http", "grpc", "HTTP"], ["HTTP", "grpc", "http"], ["grpc", "http", "HTTP"]] {
-        let owner = heard(&saying("chandler-protocol", &fleet), &m, None);
+        let owner = heard(&saying("chandler-protocol", &fleet), &m);
         // "HTTP" comes before "grpc" and says what "http" says.
         assert_eq!(owner.says.protocol, Some(Protocol::Http));
         let words = "chandler-protocol: instances disagree (\"HTTP\", \"grpc\"): \"HTTP\" holds";
@@ -169,17 +215,37 @@ fn instances_that_disagree_are_decided_by_the_text_and_named() {
 #[test]
 fn an_owner_who_stops_saying_something_is_believed() {
     let m = mapping();
-    let owner = heard(&saying("chandler-protocol", &["grpc"]), &m, None);
-    let silent = Service { endpoints: vec![instance(&[])], ..service("web") };
-    assert_eq!(heard(&silent, &m, Some(&owner)), Owner::default());
-    assert_eq!(heard(&service("web"), &m, Some(&owner)).says, owner.says);
+    let then = Then::first(&fleet(&[("a", "grpc"), ("b", "")]), &m);
+    let next = then.then(&fleet(&[("a", ""), ("b", "")]), &m, at(1));
+    assert_eq!((next.owner(), next.1.until), (Owner::default(), None));
+    assert_eq!(then.then(&service("web"), &m, at(1)).protocol(), Some(Protocol::Grpc));
+}
+
+#[test]
+fn what_an_instance_said_that_has_gone_holds_for_a_while_and_no_longer() {
+    let m = mapping();
+    let both = fleet(&[("a", "grpc"), ("b", "")]);
+    let then = Then::first(&both, &m);
+    let alone = then.then(&fleet(&[("b", "")]), &m, at(100));
+    assert_eq!((alone.protocol(), alone.1.until), (Some(Protocol::Grpc), Some(at(700))));
+    // It comes back: nothing has happened.
+    let back = alone.then(&both, &m, at(130));
+    assert_eq!((back.owner(), back.1.until), (then.owner(), None));
+    // It does not, and whatever the others do meanwhile moves nothing.
+    let more = alone.then(&fleet(&[("b", ""), ("c", "")]), &m, at(699));
+    assert_eq!((more.protocol(), more.1.until), (Some(Protocol::Grpc), Some(at(700))));
+    let over = more.then(&more.0, &m, at(700));
+    assert_eq!((over.owner(), over.1.until), (Owner::default(), None));
+    // Another word goes before a memory.
+    let other = alone.then(&fleet(&[("b", "http")]), &m, at(101));
+    assert_eq!((other.protocol(), other.1.until), (Some(Protocol::Http), None));
 }
 
 #[test]
 fn who_is_left_out_has_no_voice() {
     let s = saying("chandler-protocol", &["grpc", "http"]);
     let taken = |e: &Endpoint| e.labels.get("chandler-protocol") == Some("http");
-    let owner = hear(&s, &mapping(), taken, None).unwrap();
+    let owner = hear(&Past::new(&s, None, at(0), TTL), &mapping(), taken).0.unwrap();
     assert_eq!((owner.says.protocol, owner.ignored.len()), (Some(Protocol::Http), 0));
 }
 
@@ -193,8 +259,7 @@ fn conventions_are_heard_after_our_own_words() {
         zone: &["zone"],
     };
     let both = instance(&[("protocol", "tcp"), ("chandler-protocol", "grpc")]);
-    let protocol =
-        |e: Endpoint| heard(&Service { endpoints: vec![e], ..service("web") }, &m, None).says.protocol;
+    let protocol = |e: Endpoint| heard(&Service { endpoints: vec![e], ..service("web") }, &m).says.protocol;
     assert_eq!(protocol(both), Some(Protocol::Grpc));
     assert_eq!(protocol(instance(&[("protocol", "http2")])), Some(Protocol::Http2));
     assert_eq!(protocol(instance(&[("protocol", "dubbo")])), None);

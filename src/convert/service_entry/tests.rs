@@ -375,6 +375,23 @@ fn with_addresses_of_endpoints_one_that_leaves_is_a_change_of_endpoints_alone() 
 }
 
 #[test]
+fn with_addresses_of_endpoints_the_virtual_address_stands_in_until_one_is_known() {
+    let mut s = Scene::of(Vec::new());
+    s.service.ports = vec![port(5432, Protocol::Tcp)];
+    s.mapping.addresses = Addresses::Endpoints;
+    assert_eq!(s.entry().addresses, ["244.0.0.9"]);
+    // A name is no address to listen on.
+    s.service.endpoints = vec![endpoint("db.example", 5432)];
+    assert_eq!(s.entry().addresses, ["244.0.0.9"]);
+    s.service.endpoints = two();
+    assert_eq!(s.entry().addresses, ["10.0.0.1", "10.0.0.2"]);
+    // Once one was known it stays, as the clients' own choice does.
+    s.service.endpoints.clear();
+    s.now = 9_999;
+    assert_eq!(s.entry().addresses, ["10.0.0.1", "10.0.0.2"]);
+}
+
+#[test]
 fn sockets_are_served_on_one_port() {
     let mut s = Scene::of(vec![unix("unix:///run/web.sock"), unix("unix://@web")]);
     s.service.ports = vec![port(80, Protocol::Http)];

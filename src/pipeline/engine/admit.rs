@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::convert::admission::Last;
 use crate::convert::{admission, object, validate};
 use crate::model::admitted::Admitted;
-use crate::model::catalog::Known;
+use crate::model::catalog::{Known, Step};
 use crate::model::change::Item;
 use crate::model::service::{RegistryName, Service, ServiceKey};
 use crate::pipeline::desired::Verdict;
@@ -106,18 +107,41 @@ impl Engine {
             return Err((service.key.clone(), Refusal { why, service: None }));
         };
         let last = match self.catalog.item(registry, &service.key) {
-            Some(Known::Service(_, admitted)) => Some(Arc::clone(admitted)),
+            Some(Known::Service(service, admitted)) => Some((Arc::clone(service), Arc::clone(admitted))),
             Some(Known::Object(_)) | None => None,
         };
-        let follows = last.as_deref().filter(|_| before == Before::Same);
-        match admission::admit(&service, policy, follows) {
+        let follows = last.as_ref().filter(|_| before == Before::Same);
+        let follows = follows.map(|(service, admitted)| Last { service, admitted });
+        match admission::admit(&service, policy, follows, self.now) {
             Ok(admitted) => {
-                self.note_ignored(registry, &service, &admitted, last.as_deref());
+                self.note_ignored(
+                    registry,
+                    &service,
+                    &admitted,
+                    last.as_ref().map(|(_, admitted)| &**admitted),
+                );
+                self.fading.extend(admitted.until.map(|at| (at, registry.clone(), service.key.clone())));
                 Ok(Known::Service(service, Arc::new(admitted)))
             }
             Err(e) => {
                 Err((service.key.clone(), Refusal { why: e.to_string().into(), service: Some(service) }))
             }
+        }
+    }
+
+    /// Looks again at services of which something held for a time only that is over now.
+    pub(super) fn forget_in_time(&mut self) {
+        while let Some((at, registry, key)) = self.fading.pop_first() {
+            if at > self.now {
+                self.fading.insert((at, registry, key));
+                break;
+            }
+            // Where that has settled otherwise since, nothing changes.
+            let Some(Known::Service(service, _)) = self.catalog.item(&registry, &key) else { continue };
+            let item = Item::Service(Arc::clone(service));
+            let step = self.admit(&registry, item, Before::Same).ok().map(Step::Put);
+            let touched = self.catalog.apply(&registry, step.into_iter().collect());
+            self.touch(touched);
         }
     }
 

@@ -53,6 +53,7 @@ impl Engine {
 
     /// Lets go, by hand, what is held in `area`; how many endpoints and objects that is.
     pub fn release(&mut self, area: &Area, now: Moment) -> usize {
+        self.now = now;
         let names: Vec<_> = self.guards.keys().cloned().collect();
         let before = self.held_parts();
         for registry in names {
@@ -65,6 +66,7 @@ impl Engine {
 
     /// Freezes or thaws `area`, by hand.
     pub fn freeze(&mut self, area: Area, frozen: bool, now: Moment) {
+        self.now = now;
         self.frozen.set(area, frozen);
         self.note_frozen();
         if !frozen {

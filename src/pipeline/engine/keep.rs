@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::catalog::Step;
+use crate::model::catalog::{Known, Step};
 use crate::model::host::Host;
 use crate::model::service::{RegistryName, ServiceKey};
 use crate::model::time::Moment;
@@ -197,6 +197,9 @@ impl Engine {
         self.guards.insert(name.clone(), guard);
         for (key, item) in image.items {
             self.note_items(name, [key.clone()]);
+            if let Some(Known::Service(_, admitted)) = &item.known {
+                self.fading.extend(admitted.until.map(|at| (at, name.clone(), key.clone())));
+            }
             if let Some(RefusedImage { why, service }) = item.refused {
                 self.refused.insert((name.clone(), key), Refusal { why, service });
             }

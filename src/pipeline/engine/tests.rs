@@ -483,6 +483,58 @@ fn an_address_whose_instance_left_stays_until_another_service_is_seen_there() {
 }
 
 #[test]
+fn a_service_whose_instances_are_not_known_yet_listens_on_a_virtual_address_and_never_on_all() {
+    let mut bench = Bench::new(vec![with_policy("a", |p| {
+        p.map.addresses = Addresses::Endpoints;
+        p.map.protocol = Protocol::Tcp;
+        p.map.service_ports = crate::convert::mapping::ServicePorts::List(vec![5432]);
+    })]);
+    let listened = |bench: &Bench| published(bench, "mesh/x.test").addresses;
+    bench.say("a", 1, reset(vec![service_at("x", &[])]));
+    bench.settle(10_000);
+    let virtual_one = listened(&bench);
+    assert!(matches!(&virtual_one[..], [one] if one.starts_with("24")), "{virtual_one:?}");
+    bench.say("a", 1, Batch(vec![Change::Upsert(service_at("x", &["10.0.0.1"]))]));
+    bench.settle(10_000);
+    assert_eq!(listened(&bench), ["10.0.0.1"]);
+    bench.say("a", 1, Batch(vec![Change::Upsert(service_at("x", &[]))]));
+    bench.settle(10_000);
+    assert_eq!(listened(&bench), ["10.0.0.1"]);
+}
+
+#[test]
+fn a_word_of_an_instance_that_restarts_moves_nothing_and_one_that_stays_away_is_forgotten() {
+    let mut bench = Bench::new(vec![registry("a", 1)]);
+    let said = |instances: &[(&str, &str)]| {
+        let Item::Service(service) = service_at("x", &[]) else { unreachable!() };
+        let endpoint = |(address, word): &(&str, &str)| Endpoint {
+            labels: [("chandler-service-port", *word)].into_iter().filter(|(_, w)| !w.is_empty()).collect(),
+            ..Endpoint::at(Address::parse(address).unwrap(), EndpointPorts::One(8080))
+        };
+        let endpoints = instances.iter().map(endpoint).collect();
+        Item::Service(Arc::new(Service { endpoints, ..(*service).clone() }))
+    };
+    let ports = |bench: &Bench| -> Vec<u32> {
+        published(bench, "mesh/x.test").ports.iter().map(|p| p.number).collect()
+    };
+    bench.say("a", 1, reset(vec![said(&[("10.0.0.1", "80"), ("10.0.0.2", "")])]));
+    bench.settle(10_000);
+    assert_eq!(ports(&bench), [80]);
+    for instances in [&[("10.0.0.2", "")][..], &[("10.0.0.1", "80"), ("10.0.0.2", "")], &[("10.0.0.2", "")]] {
+        bench.say("a", 1, Batch(vec![Change::Upsert(said(instances))]));
+        bench.settle(30_000);
+        assert_eq!(ports(&bench), [80]);
+    }
+    // By time alone: nobody says anything any more.
+    while let Some(deadline) = bench.engine.deadline() {
+        assert!(deadline < Moment::after_start(Duration::from_secs(3600)), "it never settles");
+        bench.now = deadline;
+        bench.settle(10);
+    }
+    assert_eq!(ports(&bench), [8080]);
+}
+
+#[test]
 fn another_selection_is_applied_to_what_was_read_without_another_read() {
     let mut bench = Bench::new(vec![registry("a", 1)]);
     let both = tagged("x", &[("10.0.0.1", "mesh"), ("10.0.0.2", "other")]);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{self, StreamExt as _};
 use tokio::time::{Instant, sleep_until};
 
 use crate::model::change::{Batch, Change, Item, Trust};
@@ -14,12 +14,14 @@ use crate::model::service::{Protocol, Scope};
 use crate::pipeline::intake::Changes;
 use crate::registry::RegistryError;
 use crate::registry::consul::Shared;
+use crate::registry::consul::ahead::Ahead;
 use crate::registry::consul::client::{Ask, Index, Page, READS};
 use crate::registry::consul::decode::{self, Failing, List, Read};
 use crate::registry::consul::memory::{Memory, Reads, Round};
 use crate::registry::consul::place::Place;
 use crate::registry::consul::plan::{self, Mode};
 use crate::registry::consul::session::Session;
+use crate::registry::consul::session::queries::Lanes;
 use crate::registry::consul::settings::Consistency;
 use crate::registry::http::HttpError;
 
@@ -63,6 +65,13 @@ pub(super) struct Complete {
     pub(super) took: Duration,
 }
 
+/// What the answers about services came to.
+struct Rest {
+    reads: Reads,
+    ahead: Ahead,
+    filtered: bool,
+}
+
 /// The protocols in `service-defaults`. `None`: they cannot be read, which is no fault.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Defaults {
@@ -94,34 +103,28 @@ impl ScopeWatch {
     pub(super) async fn run(&self, alive: &AtomicBool) -> Result<Infallible, RegistryError> {
         loop {
             let began = Instant::now();
-            let complete = self.read().await?;
+            let (complete, ahead) = self.read().await?;
             self.say(&complete).await?;
             alive.store(true, Ordering::Relaxed);
-            Session::new(self.clone(), complete).watch().await?;
+            Session::new(self.clone(), complete, ahead).watch().await?;
             sleep_until(began + APART).await;
         }
     }
 
-    /// Everything that the scope holds; an error if any part of it could not be had.
-    async fn read(&self) -> Result<Complete, RegistryError> {
+    /// Everything that the scope holds, with what watches it already; an error if any part of it could not be had.
+    async fn read(&self) -> Result<(Complete, Ahead), RegistryError> {
         let (api, began) = (&self.shared.api, Instant::now());
         let page = api.services(&self.place, Ask::Now).await.map_err(failed)?;
         let list = self.list(&page).map_err(failed)?;
         let defaults = self.defaults().await;
         let states = self.states(list.len(), page.is_multiplexed()).await.map_err(failed)?;
-        let mut filtered = page.filtered;
-        // Answers go as soon as they are read: together they are ten times what is made of them.
-        let reads = stream::iter(list.keys().cloned())
-            .map(|name| self.read_one(name, &defaults))
-            .buffer_unordered(READS)
-            .map_ok(|(name, read, page)| {
-                filtered |= page.filtered;
-                (name, (read, page.index))
-            })
-            .try_collect::<BTreeMap<_, _>>()
-            .await?;
-        let blind = page.denies && !self.shared.settings.http.credentials.are_some();
         let (multiplexed, index) = (page.is_multiplexed(), page.index);
+        let ahead = match self.mode(list.len(), multiplexed, Mode::Sweep) {
+            Mode::Each => Ahead::each(Lanes::new(list.len(), multiplexed && api.is_tls())),
+            Mode::Sweep => Ahead::default(),
+        };
+        let Rest { reads, ahead, filtered } = self.rest(&list, &defaults, ahead).await?;
+        let blind = page.denies && !self.shared.settings.http.credentials.are_some();
         let mut complete = Complete {
             list,
             gist: self.gist(&page),
@@ -129,13 +132,33 @@ impl ScopeWatch {
             reads,
             defaults,
             states,
-            filtered,
+            filtered: filtered || page.filtered,
             multiplexed,
             doubt: None,
             took: began.elapsed(),
         };
         complete.doubt = self.weigh(&complete, blind);
-        Ok(complete)
+        Ok((complete, ahead))
+    }
+
+    /// Every service of the list.
+    async fn rest(&self, list: &List, defaults: &Defaults, ahead: Ahead) -> Result<Rest, RegistryError> {
+        let mut rest = Rest { reads: Reads::new(), ahead, filtered: false };
+        let one = |name| self.read_one(name, defaults);
+        let mut reading = std::pin::pin!(stream::iter(list.keys().cloned()).map(one).buffer_unordered(READS));
+        loop {
+            // Answers go as soon as they are read: together they are ten times what is made of them.
+            let (name, read, page) = tokio::select! {
+                next = reading.next() => match next {
+                    Some(one) => one?,
+                    None => return Ok(rest),
+                },
+                Some(()) = rest.ahead.stirs(&self.shared) => continue,
+            };
+            rest.filtered |= page.filtered;
+            rest.ahead.read(self, &name, page.index);
+            rest.reads.insert(name, (read, page.index));
+        }
     }
 
     async fn read_one(

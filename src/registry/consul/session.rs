@@ -10,21 +10,22 @@
 //! While a read is in doubt nothing is taken away.
 
 mod answers;
-mod queries;
+pub(super) mod queries;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::AbortHandle;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::time::{Instant, sleep_until};
 
-use self::queries::{Done, How};
+use self::queries::{Asking, Done, How};
 use crate::model::change::{Batch, Change};
 use crate::registry::RegistryError;
 use crate::registry::again::Again;
+use crate::registry::consul::ahead::Ahead;
 use crate::registry::consul::client::Index;
 use crate::registry::consul::decode::{Failing, List, Read};
 use crate::registry::consul::plan::{self, Mode, Sweep};
@@ -52,7 +53,7 @@ pub(super) struct Session {
     took: Duration,
     mode: Mode,
     sweep: Sweep,
-    open: FuturesUnordered<BoxFuture<'static, Done>>,
+    open: FuturesUnordered<Asking>,
     /// The queries on failing checks.
     states: Vec<AbortHandle>,
     /// What they said before the complete read.
@@ -63,8 +64,6 @@ pub(super) struct Session {
     out: Vec<Change>,
     /// Counts changes: what changed last is swept first.
     moves: u64,
-    /// The server was found to grant fewer connections than we wanted.
-    refused: bool,
     /// A query of the session as a whole has failed since the list was last answered.
     failed: bool,
     over: bool,
@@ -88,14 +87,18 @@ struct Watched {
 }
 
 impl Session {
-    pub(super) fn new(scope: ScopeWatch, complete: Complete) -> Self {
+    pub(super) fn new(scope: ScopeWatch, complete: Complete, mut ahead: Ahead) -> Self {
         let now = Instant::now();
-        let watched = |(name, (read, index))| (name, Watched { read, index, ..Watched::default() });
+        let watched = |(name, (read, index))| {
+            let (query, failures) = (ahead.queries.remove(&name), u8::from(ahead.failed.contains(&name)));
+            (name, Watched { read, index, query, failures, ..Watched::default() })
+        };
+        let items = complete.reads.into_iter().map(watched).collect();
         Self {
             list: complete.list,
             gist: complete.gist,
             index: complete.index,
-            items: complete.reads.into_iter().map(watched).collect(),
+            items,
             defaults: complete.defaults,
             failing: BTreeMap::new(),
             filtered: complete.filtered,
@@ -104,14 +107,13 @@ impl Session {
             took: complete.took,
             mode: Mode::Sweep,
             sweep: Sweep::new(now),
-            open: FuturesUnordered::new(),
+            open: ahead.open,
             states: Vec::new(),
             states_before: complete.states,
-            due: BTreeSet::new(),
+            due: ahead.stirred,
             reading: 0,
             out: Vec::new(),
             moves: 0,
-            refused: false,
             failed: false,
             over: false,
             again: Again::new(scope.changes.clone()),
@@ -154,6 +156,7 @@ impl Session {
         match mode {
             Mode::Each => self.poll_all(),
             Mode::Sweep => {
+                self.call_off();
                 let before = std::mem::take(&mut self.states_before);
                 self.watch_states(before);
             }

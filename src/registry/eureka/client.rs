@@ -1,7 +1,8 @@
 //! Asking the servers of one cluster, one at a time. Which one, and what follows from an answer, is `watch`'s to decide.
 //!
 //! Base addresses are taken as they are: `/eureka` at Spring's servers, `/eureka/v2` at Netflix's. Only `/apps` and
-//! `/apps/delta` are ever added. Nothing asks for Eureka's compact form: it lacks metadata and the hash code.
+//! `/apps/delta` are ever added. The full form is asked for in so many words: the compact one lacks metadata and the hash
+//! code, and what stands between may have another default.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,6 +90,7 @@ impl Servers {
         }
         let xml = self.xml.load(Ordering::Relaxed);
         get.accept = Some(if xml { XML } else { JSON });
+        get.headers = &[("x-eureka-accept", "full")];
         let asked = self.http.get_from(server, &get).await;
         let no_json = |e: &HttpError| {
             matches!(e.status(), Some(StatusCode::NOT_ACCEPTABLE | StatusCode::UNSUPPORTED_MEDIA_TYPE))

@@ -54,6 +54,9 @@ impl Exchange<'_> {
         let accept = self.get.accept.unwrap_or("application/json");
         let mut request =
             self.material.client(self.get.lane)?.get(url.clone()).header(header::ACCEPT, accept);
+        for (name, value) in self.get.headers {
+            request = request.header(*name, *value);
+        }
         let auth = self.material.auth(self.address).filter(|_| url.origin() == self.address.url().origin());
         if let Some((name, value)) = auth {
             request = request.header(name, value);

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -23,17 +22,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-pub(super) fn roots(path: &Path, files: &Files) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for cert in certificates(path, files)? {
-        roots
-            .add(cert)
-            .map_err(|e| format!("{} holds a certificate that is no authority: {e}", path.display()))?;
-    }
-    Ok(roots)
-}
-
-fn certificates(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(super) fn certificates(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static>>, String> {
     let bytes = files.get(path).map(Vec::as_slice).unwrap_or_default();
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     let certs = read.map_err(|e| format!("{} is no PEM file of certificates: {e}", path.display()))?;

@@ -15,7 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::time::Instant;
 
 use super::error::HttpFault;
-use super::files::{Files, chain_and_key, read, roots};
+use super::files::{Files, certificates, chain_and_key, read};
 use super::settings::{Address, Credentials, Limits, Secret, Settings, TlsFiles};
 use super::trust;
 
@@ -187,9 +187,9 @@ impl Recipe {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|e| format!("TLS cannot be set up: {e}"))?;
-        let roots = self.tls.ca.as_ref().map(|path| roots(path, files)).transpose()?;
-        let builder = if roots.is_some() || self.addresses.iter().any(Address::is_tls) {
-            let verifier = trust::verifier(roots, self.tls.server_name.as_deref(), provider)?;
+        let listed = self.tls.ca.as_ref().map(|path| certificates(path, files)).transpose()?;
+        let builder = if listed.is_some() || self.addresses.iter().any(Address::is_tls) {
+            let verifier = trust::verifier(listed, self.tls.server_name.as_deref(), provider)?;
             builder.dangerous().with_custom_certificate_verifier(verifier)
         } else {
             // A machine without authorities is no reason not to speak plain HTTP.

@@ -47,6 +47,9 @@ pub enum ApiError {
     /// It says something else than its API does.
     #[error("the API server answers with something that cannot be read: {0}")]
     Garbled(String),
+    /// A part of this sink ended that never does.
+    #[error("{0} ended by itself (a bug, please report it)")]
+    Ended(&'static str),
 }
 
 /// What the API server says when it says no.
@@ -134,7 +137,7 @@ impl ApiError {
         match self {
             Self::Refused(r) => matches!(r.code, 401 | 429) || r.code >= 500,
             Self::Access(_) | Self::Unreachable(_) | Self::Late(_) => true,
-            Self::Garbled(_) => false,
+            Self::Garbled(_) | Self::Ended(_) => false,
         }
     }
 }

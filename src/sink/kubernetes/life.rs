@@ -15,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::{ApiError, Client};
 use super::desk::{Desk, takes_shown};
-use super::elect::{self, Place, Where, jittered};
+use super::elect::{self, Place, jittered};
 use super::object::{Key, Kind};
 use super::watch::{self, Event, Scope};
 use super::write::{Outcome, WriteError, Writer, pause_after};
-use super::{KubernetesSink, name, owner};
+use super::{KubernetesSink, lease_of, missing, owner};
 
 /// Events of the watches that wait here; a list counts for one.
 const EVENTS: usize = 1024;
@@ -80,8 +80,7 @@ impl Life {
         let metrics = sink.metrics.of(&settings.name);
         let (client, home) = Client::new(settings, metrics.clone()).await?;
         let owner = owner(settings, &home);
-        let namespace = settings.lease_namespace.clone().unwrap_or(home);
-        let at = Where { namespace, name: name::object(&format!("chandler-{}", owner.as_str())) };
+        let at = lease_of(settings, home, &owner);
         let (events_in, events) = mpsc::channel(EVENTS);
         let mut helpers = JoinSet::new();
         for kind in Kind::ALL {
@@ -90,9 +89,9 @@ impl Life {
         }
         let (place_in, place) = channel::channel(Place::default());
         let give_back = CancellationToken::new();
-        let election =
-            elect::run(client.clone(), at, me, settings.lease_duration, place_in, give_back.clone());
-        let mut election = tokio::spawn(election);
+        let mut election = JoinSet::new();
+        let duration = settings.lease_duration;
+        election.spawn(elect::run(client.clone(), at, me, duration, place_in, give_back.clone()));
         let writer = Writer {
             client,
             field_manager: settings.field_manager.as_str().into(),
@@ -102,13 +101,15 @@ impl Life {
         };
         let desk = Desk::new(owner, settings.inline_endpoints, &settings.namespaces);
         let mut life = Self::new(Arc::clone(&sink), writer, desk);
-        let ended = life.turn(place, events, &stop).await;
+        let ended = tokio::select! {
+            ended = life.turn(place, events, &stop) => ended,
+            _ = helpers.join_next() => Err(ApiError::Ended("a watch")),
+        };
         // Who writes nothing any more gives the Lease back, and not before.
         while life.writes.join_next().await.is_some() {}
         give_back.cancel();
-        if tokio::time::timeout(super::client::PATIENCE, &mut election).await.is_err() {
-            election.abort();
-        }
+        // Dropped, and with it what is left of it, where the server takes no Lease back.
+        let _late = tokio::time::timeout(super::client::PATIENCE, election.join_next()).await;
         ended
     }
 
@@ -153,10 +154,9 @@ impl Life {
                 Some(event) = events.recv() => self.hear(event)?,
                 Some(done) = self.writes.join_next() => match done {
                     Ok((key, result)) => self.note(key, result)?,
-                    // Ours alone: a panic of it is a panic of this life.
-                    Err(e) => return Err(ApiError::Garbled(e.to_string())),
+                    Err(_) => return Err(ApiError::Ended("a write")),
                 },
-                Ok(()) = place.changed() => {}
+                changed = place.changed() => changed.map_err(|_| ApiError::Ended("the election"))?,
                 () = tokio::time::sleep_until(alarm) => self.wake(),
             }
         }
@@ -213,10 +213,7 @@ impl Life {
         let words = match error.code() {
             404 => {
                 self.desk.unlisted(kind);
-                format!(
-                    "the API server knows no {}: install Istio's CustomResourceDefinitions",
-                    kind.collection().kind()
-                )
+                missing(kind)
             }
             _ => format!("{} cannot be watched: {error}", kind.collection()),
         };

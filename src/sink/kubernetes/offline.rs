@@ -11,7 +11,7 @@ use super::metrics::SinksMetrics;
 use super::object::Kind;
 use super::watch::{self, Scope};
 use super::write::{WriteError, Writer};
-use super::{name, owner};
+use super::{lease_of, missing, owner};
 use crate::resource::snapshot::Snapshot;
 use crate::sink::{KubernetesSettings, Takes};
 
@@ -66,8 +66,7 @@ struct Desked {
 async fn look(settings: &KubernetesSettings) -> Result<Desked, ApiError> {
     let (client, home) = Client::new(settings, SinksMetrics::default().of(&settings.name)).await?;
     let owner = owner(settings, &home);
-    let namespace = settings.lease_namespace.clone().unwrap_or(home);
-    let at = Where { namespace, name: name::object(&format!("chandler-{}", owner.as_str())) };
+    let at = lease_of(settings, home, &owner);
     let mut desk = Desk::new(owner.clone(), settings.inline_endpoints, &settings.namespaces);
     let (mut api_versions, mut unknown) = (Vec::new(), Vec::new());
     for kind in Kind::ALL {
@@ -78,14 +77,8 @@ async fn look(settings: &KubernetesSettings) -> Result<Desked, ApiError> {
                 desk.listed(kind, list.objects);
             }
             Err(e) if e.code() == 404 => {
-                let kind = kind.collection().kind();
-                unknown.push(format!(
-                    "the API server knows no {kind}: install Istio's CustomResourceDefinitions"
-                ));
-                desk.listed(
-                    if kind == "ServiceEntry" { Kind::ServiceEntry } else { Kind::WorkloadEntry },
-                    Vec::new(),
-                );
+                unknown.push(missing(kind));
+                desk.listed(kind, Vec::new());
             }
             Err(e) => return Err(e),
         }

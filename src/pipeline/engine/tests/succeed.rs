@@ -44,6 +44,7 @@ fn settings_that_lead_to_an_empty_server_lose_nothing_until_reads_agree() {
 fn what_comes_back_under_the_new_settings_is_held_no_longer() {
     let mut bench = reconfigured(vec![service("x"), service("y")]);
     read(&mut bench, Vec::new());
+    assert_eq!(held(&bench), 4);
     read(&mut bench, vec![service("x"), service("y")]);
     assert_eq!((bench.names().unwrap().len(), held(&bench)), (2, 0));
 }

@@ -263,7 +263,8 @@ fn admitted(part: pb::Admitted, words: &mut Words) -> Read<Admitted> {
         let says = o.says.map(|s| says(s, words)).transpose()?.unwrap_or_default();
         Ok::<_, String>(Box::new(Owner { says, hosts: hosts(&o.hosts)?, ignored: texts(o.ignored) }))
     });
-    Ok(Admitted { hosts: hosts(&part.hosts)?.into(), left_out, owner: owner.transpose()? })
+    let (owner, until) = (owner.transpose()?, part.until.map(moment));
+    Ok(Admitted { hosts: hosts(&part.hosts)?.into(), left_out, owner, until })
 }
 
 fn object(key: &ServiceKey, part: pb::Object, words: &mut Words) -> Read<Object> {

@@ -224,7 +224,12 @@ fn admitted(a: &Admitted) -> pb::Admitted {
         hosts: hosts(&o.hosts),
         ignored: texts(&o.ignored),
     };
-    pb::Admitted { hosts: hosts(&a.hosts), left_out: reason.into(), owner: a.owner.as_deref().map(owner) }
+    pb::Admitted {
+        hosts: hosts(&a.hosts),
+        left_out: reason.into(),
+        owner: a.owner.as_deref().map(owner),
+        until: a.until.map(moment),
+    }
 }
 
 fn object(o: &Object) -> pb::Object {

@@ -160,6 +160,22 @@ fn what_makes_no_sense_is_left_out_alone_and_named() {
 }
 
 #[test]
+fn metadata_of_64_kib_make_no_instance_senseless_and_touch_no_neighbour() {
+    let meta = json!({"Meta": {"note": "x".repeat(64 << 10), "version": "v1"}});
+    let big = entry("big", &json!({}), &meta, &check("passing"));
+    let small = entry("small", &json!({}), &json!({"Meta": {"version": "v2"}}), &check("passing"));
+    let got = read(&json!([big, small]));
+    let service = got.service.unwrap();
+    let of = |n: usize, key: &str| service.endpoints[n].labels.get(key).map(str::len);
+    assert_eq!((of(0, "note"), of(1, "note"), of(1, "version")), (Some(64 << 10), None, Some(2)));
+    assert!(got.faults.is_empty(), "{:?}", got.faults);
+    let rules = crate::convert::mapping::LabelRules::default();
+    let applied = rules.apply(&service.endpoints[0].labels);
+    assert!(applied.iter().all(|(key, value)| key.len() <= 317 && value.len() <= 63), "{applied:?}");
+    assert_eq!(applied.get("version"), Some("v1"));
+}
+
+#[test]
 fn ids_are_unique_on_a_node_only() {
     let on = |node: &str| entry("web-1", &json!({"Node": node}), &json!({}), &check("passing"));
     let got = read(&json!([on("n2"), on("n1")]));

@@ -30,7 +30,7 @@ impl Session {
 
     /// A server that has had enough of us is asked by fewer connections.
     fn heed(&mut self, e: &HttpError) {
-        if e.is_too_much() && !std::mem::replace(&mut self.refused, true) {
+        if e.is_too_much() {
             self.scope.shared.too_many();
             self.change_mode();
         }
@@ -115,12 +115,7 @@ impl Session {
             Ok(page) => page,
             Err(e) if item.failures == 0 && !e.is_denied() => {
                 item.failures += 1;
-                if e.status().is_some_and(|s| s.as_u16() == 429)
-                    && !std::mem::replace(&mut self.refused, true)
-                {
-                    self.scope.shared.too_many();
-                    self.change_mode();
-                }
+                self.heed(&e);
                 tracing::debug!("{e}; once more");
                 self.read_service(name, How::Read, RETRY);
                 return Ok(());

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{AbortHandle, abortable};
+use futures_util::future::{AbortHandle, BoxFuture, abortable};
 use tokio::time::{Instant, sleep};
 
 use super::{Session, Watched};
 use crate::registry::consul::client::{Ask, Index, Page, READS};
 use crate::registry::consul::plan::{self, Mode};
-use crate::registry::consul::scope::{STATES, States};
+use crate::registry::consul::scope::{STATES, ScopeWatch, States};
 use crate::registry::http::HttpError;
 use xxhash_rust::xxh3::xxh3_64;
 
+/// A question that will be answered.
+pub(in crate::registry::consul) type Asking = BoxFuture<'static, Done>;
+
 /// A question that was answered.
 #[derive(Debug)]
-pub(super) enum Done {
+pub(in crate::registry::consul) enum Done {
     List(Asked, Result<Page, HttpError>),
     Service(Arc<str>, Asked, Result<Page, HttpError>),
     State(&'static str, Result<Page, HttpError>),
@@ -26,7 +29,7 @@ pub(super) enum Done {
 
 /// How something was asked.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked {
+pub(in crate::registry::consul) struct Asked {
     pub(super) how: How,
     /// The state that was known then.
     pub(super) known: Option<Index>,
@@ -34,7 +37,7 @@ pub(super) struct Asked {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
+pub(in crate::registry::consul) enum How {
     /// A blocking query.
     Poll,
     /// A read that is answered at once.
@@ -56,6 +59,45 @@ impl Asked {
             (How::Poll | How::Read, _) => Ask::Now,
         }
     }
+}
+
+/// The connections over which so many services are watched.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::registry::consul) struct Lanes(u64);
+
+impl Lanes {
+    /// For so many `services`. Where a connection carries one request at a time there is but one lane.
+    pub(in crate::registry::consul) fn new(services: usize, multiplexed: bool) -> Self {
+        let lanes = if multiplexed { services / crate::registry::consul::STREAMS + 1 } else { 0 };
+        Self(u64::try_from(lanes).unwrap_or(1))
+    }
+
+    /// Where a service is watched: it stays with its connection as long as their number stays.
+    pub(in crate::registry::consul) fn of(self, name: &str) -> u16 {
+        let lane = xxh3_64(name.as_bytes()).checked_rem(self.0).map_or(0, |lane| lane + 1);
+        u16::try_from(lane).unwrap_or_default()
+    }
+}
+
+/// A blocking query for a service that is known in this state, and how it is called off.
+pub(in crate::registry::consul) fn watch(
+    scope: &ScopeWatch,
+    name: &Arc<str>,
+    known: Option<Index>,
+    lane: u16,
+    after: Duration,
+) -> (Asking, AbortHandle) {
+    // Should an answer lack its index, it is asked for again, but not in a loop.
+    let after = if known.is_none() { after.max(plan::PEER_LIST) } else { after };
+    let (api, place, name) = (scope.shared.api.clone(), Arc::clone(&scope.place), Arc::clone(name));
+    let asking = async move {
+        sleep(after).await;
+        let asked = Asked { how: How::Poll, known, at: Instant::now() };
+        let page = api.instances(&place, &name, asked.ask(plan::SERVICE_WAIT), lane).await;
+        Done::Service(name, asked, page)
+    };
+    let (asking, handle) = abortable(asking);
+    (Box::pin(async move { asking.await.unwrap_or(Done::Aborted) }), handle)
 }
 
 impl Session {
@@ -96,21 +138,11 @@ impl Session {
 
     /// A blocking query for a service, unless it has one.
     pub(super) fn poll(&mut self, name: &Arc<str>, after: Duration) {
-        let lane = self.lane(name);
+        let lanes = Lanes::new(self.items.len(), self.multiplexed && self.scope.shared.api.is_tls());
         let Some(item) = self.items.get_mut(name).filter(|item| item.query.is_none()) else { return };
-        // Should an answer lack its index, it is asked for again, but not in a loop.
-        let after = if item.index.is_none() { after.max(plan::PEER_LIST) } else { after };
-        let (known, asked_name) = (item.index, Arc::clone(name));
-        let (api, place) = (self.scope.shared.api.clone(), Arc::clone(&self.scope.place));
-        let asking = async move {
-            sleep(after).await;
-            let asked = Asked { how: How::Poll, known, at: Instant::now() };
-            let page = api.instances(&place, &asked_name, asked.ask(plan::SERVICE_WAIT), lane).await;
-            Done::Service(asked_name, asked, page)
-        };
-        let (asking, handle) = abortable(asking);
+        let (asking, handle) = watch(&self.scope, name, item.index, lanes.of(name), after);
         item.query = Some(handle);
-        self.open.push(Box::pin(async move { asking.await.unwrap_or(Done::Aborted) }));
+        self.open.push(asking);
     }
 
     pub(super) fn poll_all(&mut self) {
@@ -174,6 +206,12 @@ impl Session {
         }
     }
 
+    /// No service is watched by itself any more.
+    pub(super) fn call_off(&mut self) {
+        let queries = self.items.values_mut().filter_map(|item: &mut Watched| item.query.take());
+        queries.for_each(|handle: AbortHandle| handle.abort());
+    }
+
     pub(super) fn wanted_mode(&self) -> Mode {
         self.scope.mode(self.list.len(), self.multiplexed, self.mode)
     }
@@ -202,20 +240,9 @@ impl Session {
                 self.poll_all();
             }
             Mode::Sweep => {
-                let queries = self.items.values_mut().filter_map(|item: &mut Watched| item.query.take());
-                queries.for_each(|handle: AbortHandle| handle.abort());
+                self.call_off();
                 self.watch_states(States::new());
             }
         }
-    }
-
-    /// One HTTP/2 connection carries so many queries; a service stays with its own as long as their number stays.
-    fn lane(&self, name: &str) -> u16 {
-        if !self.multiplexed || !self.scope.shared.api.is_tls() {
-            return 0;
-        }
-        let lanes = self.items.len() / crate::registry::consul::STREAMS + 1;
-        let lane = xxh3_64(name.as_bytes()) % u64::try_from(lanes).unwrap_or(1);
-        u16::try_from(lane).unwrap_or_default().saturating_add(1)
     }
 }

@@ -113,6 +113,28 @@ fn metadata_are_the_labels_of_the_endpoint() {
 }
 
 #[test]
+fn metadata_of_64_kib_make_no_instance_senseless_and_touch_no_neighbour() {
+    let long = "x".repeat(64 << 10);
+    let with = |id: &str, metadata: &str| {
+        format!(
+            r#"{{"instanceId":"{id}","ipAddr":"10.0.0.1","status":"UP","port":80,"metadata":{{{metadata}}}}}"#
+        )
+    };
+    let all = [with("i", &format!(r#""note":"{long}","version":"v1""#)), with("j", r#""version":"v2""#)];
+    let service = service(&Shape::default(), &[&all[0], &all[1]]);
+    let of = |n: usize, key: &str| service.endpoints[n].labels.get(key).map(str::len);
+    assert_eq!(
+        (of(0, "note"), of(0, "version"), of(1, "note"), of(1, "version")),
+        (Some(64 << 10), Some(2), None, Some(2))
+    );
+    // What the mesh gets of it is a label like any other.
+    let rules = crate::convert::mapping::LabelRules::default();
+    let applied = rules.apply(&service.endpoints[0].labels);
+    assert!(applied.iter().all(|(key, value)| key.len() <= 317 && value.len() <= 63), "{applied:?}");
+    assert_eq!(applied.get("version"), Some("v1"));
+}
+
+#[test]
 fn a_name_is_spelt_as_the_first_in_order_does_whoever_came_first() {
     let names = Names { app: false, vip: true, secure_vip: false };
     let with = |id: u32, vip: &str| {

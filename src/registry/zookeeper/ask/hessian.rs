@@ -2,6 +2,18 @@
 //!
 //! What is read comes from strangers: it is bounded in depth and in the number of its values, and nothing is set aside for a
 //! length before as many bytes are there. Binary data and dates are skipped: nothing here needs them.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `value` | what was read |
+//! | `write` | texts and maps of them |
+
+mod value;
+mod write;
+
+use value::Compound;
+pub(crate) use value::{Heap, Value};
+pub(crate) use write::{write_map, write_text};
 
 /// How deep values may lie in each other; a `MetadataInfo` has four levels.
 const DEPTH: usize = 32;
@@ -26,83 +38,6 @@ pub(crate) enum HessianError {
     /// Too deep, or too many values.
     #[error("it is larger or deeper than any answer may be")]
     Bounds,
-}
-
-/// One value. Compound ones live in the [`Heap`], because others may refer to them.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
-    /// None.
-    Null,
-    /// Yes or no.
-    Bool(bool),
-    /// A number without a fraction.
-    Int(i64),
-    /// A text.
-    Text(String),
-    /// Data, a date or a number with a fraction: it was there.
-    Skipped,
-    /// A list, a map or an object.
-    Compound(usize),
-}
-
-/// A list, a map or an object.
-#[derive(Debug, Clone, PartialEq)]
-enum Compound {
-    List,
-    Map(Vec<(Value, Value)>),
-    Object { class: usize, fields: Vec<Value> },
-}
-
-/// Everything compound that was read.
-#[derive(Debug, Default)]
-pub(crate) struct Heap {
-    all: Vec<Compound>,
-    /// The names of the fields of each class.
-    classes: Vec<Vec<String>>,
-}
-
-impl Heap {
-    /// The field or the entry `name` of `value`.
-    pub(crate) fn get(&self, value: &Value, name: &str) -> Option<&Value> {
-        let Value::Compound(at) = value else { return None };
-        match self.all.get(*at)? {
-            Compound::List => None,
-            Compound::Map(pairs) => pairs.iter().find(|(key, _)| key.text() == Some(name)).map(|(_, v)| v),
-            Compound::Object { class, fields } => {
-                let nth = self.classes.get(*class)?.iter().position(|field| field == name)?;
-                fields.get(nth)
-            }
-        }
-    }
-
-    /// The entries of `value` where it is a map.
-    pub(crate) fn entries(&self, value: &Value) -> &[(Value, Value)] {
-        match value {
-            Value::Compound(at) => match self.all.get(*at) {
-                Some(Compound::Map(pairs)) => pairs,
-                _ => &[],
-            },
-            _ => &[],
-        }
-    }
-}
-
-impl Value {
-    /// As a text.
-    pub(crate) fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// As a number.
-    pub(crate) fn number(&self) -> Option<i64> {
-        match self {
-            Self::Int(number) => Some(*number),
-            _ => None,
-        }
-    }
 }
 
 /// Reads values one after the other.
@@ -309,14 +244,11 @@ impl<'a> Reader<'a> {
 
     /// A place on the heap; what it holds may refer to it.
     fn place(&mut self, compound: Compound) -> usize {
-        self.heap.all.push(compound);
-        self.heap.all.len() - 1
+        self.heap.add(compound)
     }
 
     fn set(&mut self, at: usize, compound: Compound) -> Value {
-        if let Some(place) = self.heap.all.get_mut(at) {
-            *place = compound;
-        }
+        self.heap.set(at, compound);
         Value::Compound(at)
     }
 
@@ -363,7 +295,7 @@ impl<'a> Reader<'a> {
         let count = self.count()?;
         let fields = (0..count).map(|_| self.next_text()).collect::<Result<Vec<_>, _>>()?;
         self.values += count;
-        self.heap.classes.push(fields);
+        self.heap.add_class(fields);
         Ok(())
     }
 
@@ -373,7 +305,7 @@ impl<'a> Reader<'a> {
         } else {
             usize::from(tag - 0x60)
         };
-        let count = self.heap.classes.get(class).ok_or(HessianError::Reference)?.len();
+        let count = self.heap.fields_of(class).ok_or(HessianError::Reference)?;
         let at = self.place(Compound::List);
         let fields = (0..count).map(|_| self.value()).collect::<Result<Vec<_>, _>>()?;
         Ok(self.set(at, Compound::Object { class, fields }))
@@ -381,44 +313,8 @@ impl<'a> Reader<'a> {
 
     fn reference(&mut self) -> Result<Value, HessianError> {
         let at = usize::try_from(self.next_int()?).map_err(|_| HessianError::Reference)?;
-        if at < self.heap.all.len() { Ok(Value::Compound(at)) } else { Err(HessianError::Reference) }
+        if at < self.heap.len() { Ok(Value::Compound(at)) } else { Err(HessianError::Reference) }
     }
-}
-
-/// Appends `text`.
-pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
-    /// In Java's characters; a length has 16 bits.
-    const PIECE: usize = 0x8000;
-    let units: Vec<u16> = text.encode_utf16().collect();
-    let mut pieces = units.chunks(PIECE).peekable();
-    if pieces.peek().is_none() {
-        out.push(0x00);
-    }
-    while let Some(piece) = pieces.next() {
-        out.push(if pieces.peek().is_some() { b'R' } else { b'S' });
-        out.extend(u16::try_from(piece.len()).unwrap_or_default().to_be_bytes());
-        piece.iter().for_each(|unit| write_unit(out, *unit));
-    }
-}
-
-/// One of Java's characters: halves of pairs are written one by one.
-fn write_unit(out: &mut Vec<u8>, unit: u16) {
-    let six = |shift: u16| u8::try_from((unit >> shift) & 0x3f).unwrap_or_default();
-    match unit {
-        0x00..=0x7f => out.push(six(0) | u8::try_from(unit & 0x40).unwrap_or_default()),
-        0x80..=0x7ff => out.extend([0xc0 | six(6), 0x80 | six(0)]),
-        _ => out.extend([0xe0 | u8::try_from(unit >> 12).unwrap_or_default(), 0x80 | six(6), 0x80 | six(0)]),
-    }
-}
-
-/// Appends a map of texts.
-pub(crate) fn write_map(out: &mut Vec<u8>, pairs: &[(&str, &str)]) {
-    out.push(b'H');
-    for (key, value) in pairs {
-        write_text(out, key);
-        write_text(out, value);
-    }
-    out.push(b'Z');
 }
 
 #[cfg(test)]
