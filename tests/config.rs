@@ -970,7 +970,7 @@ fn where_registries_go_is_wrong_in_its_place() {
 fn a_registry_that_goes_both_ways_is_doubted() {
     let text = |outputs: &str| {
         format!(
-            "registries: [{{name: a, files: {{path: x}}, outputs: {outputs}}}]\nsinks: [{{name: east, kubernetes: {{}}}}]\n"
+            "registries: [{{name: a, files: {{path: x}}, outputs: {outputs}}}]\nsinks: [{{name: east, kubernetes: {{}}}}]\nstate: off\n"
         )
     };
     let doubts = good(&text("[wires, east]")).doubts().join("\n");

@@ -297,7 +297,7 @@ async fn every_path_of_the_index_is_there() {
     s.ready.set();
     let (_, index) = ask(admin_router(s.clone()), "GET", "/").await;
     let paths: Vec<_> = index.lines().filter(|l| l.starts_with('/')).collect();
-    assert_eq!(paths.len(), 11);
+    assert_eq!(paths.len(), 12);
     for line in paths {
         let uri = line.split_whitespace().next().unwrap().replace("NS/N", "ns/web");
         assert_eq!(api(&s, &uri).await.0, StatusCode::OK, "{uri}");

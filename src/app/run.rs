@@ -9,9 +9,9 @@ use crate::app::doors::Doors;
 use crate::app::open_files;
 use crate::app::outward::{Outward, wires};
 use crate::app::reload::{Reason, Reload};
+use crate::app::state::State;
 use crate::app::{App, ConfigSource, Error, GRACE, Parts, Sockets, settings, systemd};
 use crate::config::Config;
-
 use crate::delivery::{self, DeliveryMetrics, Deps};
 use crate::runtime::supervise::{Critical, Ended, Owned};
 use crate::store::StoreReader;
@@ -98,7 +98,25 @@ impl App {
             }
         };
         drain(&parts, &mut signals).await;
+        let rest = Rest { outward, watchdog, files, tasks, state };
+        if rest.end(&mut parts).await { verdict(ended) } else { verdict(ended).and(Err(stuck())) }
+    }
+}
+
+/// What still runs when every client has left.
+struct Rest {
+    outward: Outward,
+    watchdog: Owned,
+    files: Owned,
+    tasks: Critical,
+    state: Option<State>,
+}
+
+impl Rest {
+    /// Ends it; whether all of it did in time.
+    async fn end(self, parts: &mut Parts) -> bool {
         parts.shutdown.stop();
+        let Self { outward, watchdog, files, mut tasks, state } = self;
         let rest = async {
             outward.stop().await;
             parts.registries.stop().await;
@@ -111,10 +129,7 @@ impl App {
             // What the pipeline knew last. A disk that hangs costs what was written before nothing.
             let _late = tokio::time::timeout(LAST_WORDS, state.close()).await.is_err();
         }
-        match left {
-            0 if in_time => verdict(ended),
-            _ => verdict(ended).and(Err(stuck())),
-        }
+        in_time && left == 0
     }
 }
 

@@ -35,8 +35,6 @@ pub enum Trust {
     Complete,
     /// It looks complete and should not be believed: restarted empty, thinned by lost rights. Says why, for a person.
     Doubtful(Arc<str>),
-    /// Read back from disk.
-    Restored,
 }
 
 /// Why an item went, as the registry itself said it. Only [`Cause::Vanished`] is suspicious.

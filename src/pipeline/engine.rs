@@ -243,9 +243,10 @@ impl Engine {
         Some(Arc::clone(&self.published))
     }
 
-    /// Registries of which nothing is served because nothing of them has been read.
+    /// Registries of which nobody knows what they hold now: of what is missing none was seen to go.
     fn unread(&self) -> BTreeSet<RegistryName> {
-        self.readings.iter().filter(|(_, r)| !r.is_active()).map(|(name, _)| name.clone()).collect()
+        let unread = |r: &Reading| !r.is_active() || r.is_restored();
+        self.readings.iter().filter(|(_, r)| unread(r)).map(|(name, _)| name.clone()).collect()
     }
 
     /// What is served now.

@@ -250,7 +250,7 @@ impl Reading {
             if let Change::Reset { trust, .. } = change {
                 self.doubt = match trust {
                     Trust::Doubtful(why) => Some(Arc::clone(why)),
-                    Trust::Complete | Trust::Restored => None,
+                    Trust::Complete => None,
                 };
             }
         }

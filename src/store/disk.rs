@@ -29,7 +29,7 @@ const FORMAT: u32 = 1;
 const FRAME_HEAD: usize = 12;
 /// No frame of ours is larger; one service with a hundred thousand endpoints fits in.
 const LARGEST_FRAME: usize = 256 << 20;
-/// No file of ours is larger: a million endpoints take about a tenth of it. What is larger is neither written nor read.
+/// No file of ours is larger: a million endpoints take a twentieth of it. What is larger is neither written nor read.
 pub const LARGEST: u64 = 2 << 30;
 
 /// Writes frames, one after the other.

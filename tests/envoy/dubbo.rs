@@ -33,7 +33,8 @@ fn provider(age: DubboAge, name: &str, host: &str, place: &Place, server: &ZooKe
 }
 
 fn consumer(age: DubboAge, place: &Place) -> DubboBuilder {
-    Dubbo::consumer(age).place(place).set("every", EVERY)
+    // Dubbo gives a call up after a second or three, which on a busy machine says nothing about the mesh.
+    Dubbo::consumer(age).place(place).set("every", EVERY).set("dubbo.consumer.timeout", "30000")
 }
 
 /// Over Dubbo's own protocol a connection stays where the sidecar has led it, and a provider that ends declares it

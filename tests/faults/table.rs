@@ -85,7 +85,7 @@ const CASES: &[Case] = &[
     mesh(Trouble::KilledInStart, false),
     mesh(Trouble::Fleet, true),
     more(Kind::Consul, Fault::EmptiedLong),
-    // Not Eureka: an empty one is disbelieved for `settle`, which is 45 s by default and short here, and then held for a minute.
+    // Not Eureka: an empty one is disbelieved for 13 times `settle`: ten minutes by default, and short here.
     more(Kind::ZooKeeper, Fault::EmptiedLong),
     more(Kind::Files, Fault::Forgotten),
     more(Kind::Eureka, Fault::Forgotten),

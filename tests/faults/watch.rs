@@ -29,8 +29,6 @@ pub(crate) const WIRE: &str = "wire";
 pub(crate) const ISTIOD: &str = "istiod";
 /// What Envoy balances over, looked at ten times a second.
 pub(crate) const ENVOY: &str = "envoy";
-/// What Chandler tells many other streams.
-const CROWD: &str = "crowd";
 /// Those that every row waits for.
 pub(crate) const ALL: [&str; 3] = [WIRE, ISTIOD, ENVOY];
 
@@ -56,25 +54,30 @@ pub(crate) async fn wire(server: SocketAddr, ledger: Arc<Ledger>) {
 }
 
 /// So many streams on one connection, for ever; each is counted in `whole` whenever it is told everything anew.
-pub(crate) async fn crowd(server: SocketAddr, count: usize, whole: Arc<AtomicUsize>, ledger: Arc<Ledger>) {
+pub(crate) async fn crowd(
+    server: SocketAddr,
+    names: Vec<&'static str>,
+    whole: Arc<AtomicUsize>,
+    ledger: Arc<Ledger>,
+) {
     let Ok(endpoint) = Endpoint::try_from(format!("http://{server}")) else { return };
     // It dials again by itself.
     let channel = endpoint.connect_lazy();
     let mut streams = JoinSet::new();
-    for _ in 0..count {
-        streams.spawn(one_of_many(channel.clone(), Arc::clone(&whole), Arc::clone(&ledger)));
+    for name in names {
+        streams.spawn(one_of_many(channel.clone(), name, Arc::clone(&whole), Arc::clone(&ledger)));
     }
     while streams.join_next().await.is_some() {}
 }
 
-async fn one_of_many(channel: Channel, whole: Arc<AtomicUsize>, ledger: Arc<Ledger>) {
+async fn one_of_many(channel: Channel, name: &'static str, whole: Arc<AtomicUsize>, ledger: Arc<Ledger>) {
     loop {
         let mut told = false;
         let _ended = follow(channel.clone(), |seats| {
             if !std::mem::replace(&mut told, true) {
                 whole.fetch_add(1, Ordering::Relaxed);
             }
-            ledger.saw(CROWD, seats);
+            ledger.saw(name, seats);
         })
         .await;
         tokio::time::sleep(AGAIN).await;

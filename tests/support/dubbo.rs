@@ -61,7 +61,7 @@ impl DubboBuilder {
         self.set("DUBBO_IP_TO_REGISTRY", host)
     }
 
-    /// Where it finds ZooKeeper. Its session ends two seconds after it was killed.
+    /// Where it finds ZooKeeper. Its session ends ten seconds after it was killed: not sooner, or it would on a busy machine.
     #[must_use]
     pub fn registry(self, at: SocketAddr) -> Self {
         self.registries(&[at])
@@ -72,7 +72,7 @@ impl DubboBuilder {
     pub fn registries(self, at: &[SocketAddr]) -> Self {
         let all: Vec<String> = at.iter().map(ToString::to_string).collect();
         let backup = if all.len() > 1 { format!("&backup={}", all[1..].join(",")) } else { String::new() };
-        self.set("registry", &format!("zookeeper://{}?session=2000{backup}", all[0]))
+        self.set("registry", &format!("zookeeper://{}?session=10000{backup}", all[0]))
     }
 
     /// What it offers its services over: `dubbo:20880,tri:50051`.
@@ -123,7 +123,7 @@ impl Dubbo {
         let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
         Self::build(DubboAge::V3_3, "curator")
             .set("servers", &servers.join(","))
-            .set("session", "2000")
+            .set("session", "10000")
             .set("name", name)
             .set("address", address)
     }

@@ -63,13 +63,13 @@ impl SpringBuilder {
         .await
     }
 
-    /// The same with ZooKeeper in Eureka's place: it registers below `/services`. Its session ends two seconds after it
+    /// The same with ZooKeeper in Eureka's place: it registers below `/services`. Its session ends ten seconds after it
     /// was killed.
     pub async fn start_with_zookeeper(self, server: SocketAddr) -> Spring {
         let host = self.address.ip().to_string();
         self.property("eureka.client.enabled", "false")
             .property("spring.cloud.zookeeper.connect-string", &server.to_string())
-            .property("spring.cloud.zookeeper.session-timeout", "2s")
+            .property("spring.cloud.zookeeper.session-timeout", "10s")
             .property("spring.cloud.zookeeper.discovery.instance-host", &host)
             .run()
             .await

@@ -50,7 +50,7 @@ impl Program {
         let text = format!(
             "server:\n  listeners:\n  - address: '{grpc}'\n    {tls}\n    access:{access}\n\
              admin:\n    listen: '{admin}'\n    {tls}\n    access:{access}\n\
-             telemetry: {{listen: '{telemetry}'}}\nregistries: [{{name: onboard, files: {{path: services.yaml}}}}]\n"
+             telemetry: {{listen: '{telemetry}'}}\nstate: off\nregistries: [{{name: onboard, files: {{path: services.yaml}}}}]\n"
         );
         write(self.dir.path(), "new.yaml", &text);
         std::fs::rename(self.dir.path().join("new.yaml"), self.dir.path().join("chandler.yaml")).unwrap();

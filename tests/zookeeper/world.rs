@@ -102,7 +102,6 @@ impl World {
                     items.into_iter().for_each(|item| self.put(item));
                 }
                 Change::Reset { trust: Trust::Doubtful(why), .. } => self.doubts.push(why.to_string()),
-                Change::Reset { .. } => panic!("nobody restores here"),
                 Change::Upsert(item) => {
                     self.changes.push((item.key().name.to_string(), None));
                     if let Item::Service(service) = &item {

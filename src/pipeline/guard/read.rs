@@ -16,9 +16,7 @@ impl Guard {
         let losses = self.losses(view, &scope, &items);
         let (general, proof) = match &trust {
             Trust::Doubtful(why) => (Some(Why::Doubt(Arc::clone(why))), Proof::Doubtful),
-            Trust::Complete | Trust::Restored => {
-                (self.suspicion(view, &scope, &items, &losses), Proof::Complete)
-            }
+            Trust::Complete => (self.suspicion(view, &scope, &items, &losses), Proof::Complete),
         };
         let mut other: BTreeMap<ServiceKey, Item> = BTreeMap::new();
         for loss in &losses {

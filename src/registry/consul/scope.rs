@@ -189,7 +189,7 @@ impl ScopeWatch {
         };
         match self.memory()?.weigh(&round, Instant::now()) {
             Trust::Doubtful(why) => Some(why),
-            Trust::Complete | Trust::Restored => None,
+            Trust::Complete => None,
         }
     }
 

@@ -29,6 +29,9 @@ const RETENTION: Duration = Duration::from_secs(180);
 const STALE_CACHE: Duration = Duration::from_secs(360);
 /// A server whose clients come and go keeps looking young; after so many times `settle` it is believed.
 const PATIENCE: u32 = 3;
+/// One that knew something and knows nothing at all after a restart has probably lost its clients with its network: it is
+/// believed after so many times `settle`, ten minutes by default.
+const EMPTY_PATIENCE: u32 = 13;
 
 /// How answers are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,7 +193,7 @@ impl State {
             format!("its clients may not be back yet; if they are, wait {settle:?}, or set `settle` lower")
         };
         if reading.present.is_empty() {
-            if doubted_for < settle {
+            if doubted_for < if self.complete { settle * EMPTY_PATIENCE } else { settle } {
                 return Verdict::Doubted(format!("it knows nothing, as after a restart: {what}").into());
             }
         } else if reading.age().is_some_and(|age| age < settle) && doubted_for < settle * PATIENCE {

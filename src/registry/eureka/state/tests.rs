@@ -314,10 +314,14 @@ fn who_has_not_come_back_when_a_server_has_settled_is_gone_silently() {
     doubt(&mut state, young("UP_1_", &["A/1"], 20), at(10), "1 of 2");
     let batch = believe(&mut state, young("UP_1_", &["A/1"], 45), at(40));
     assert_eq!(told(&batch), ["=A[1]"]);
+}
+
+#[test]
+fn a_server_that_stays_empty_is_believed_after_ten_minutes() {
     let mut state = known("UP_2_", &["A/1", "B/2"]);
     doubt(&mut state, reading("", &[]), at(10), "2 of 2");
-    doubt(&mut state, reading("", &[]), at(54), "2 of 2");
-    assert_eq!(told(&believe(&mut state, reading("", &[]), at(55))), ["="]);
+    doubt(&mut state, reading("", &[]), at(594), "2 of 2");
+    assert_eq!(told(&believe(&mut state, reading("", &[]), at(595))), ["="]);
 }
 
 #[test]
