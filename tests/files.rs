@@ -376,8 +376,10 @@ async fn files_of_editors_and_tools_are_never_read() {
     {
         b.write(name, BROKEN);
     }
+    // One that was read would be spoken of: it is broken.
     assert_eq!(b.until_marked("m").await.len(), 1);
-    assert_eq!(b.factory.reads(), before + 1);
+    // The mark is young, so a sweep for what was written before it may read it once more.
+    assert!((before + 1..=before + 2).contains(&b.factory.reads()), "{before} {}", b.factory.reads());
     // As vim saves: the old file is renamed away, the new one is written under its name, the backup is removed.
     b.rename("a.yaml", "a.yaml~");
     b.write("a.yaml", &other("one"));
