@@ -60,8 +60,8 @@ impl Engine {
         self.touch(touched);
     }
 
-    /// Whether too much of what is served would be gone if `items` were all, less what came in its place. An instance is the same by the name of its service
-    /// and its address: other settings may change everything else about it.
+    /// Whether too much of what is served would be gone if `items` were all, less what came in its place. An instance is the
+    /// same by the name of its service and its address: other settings may change everything else about it.
     fn is_suspicious(&self, registry: &RegistryName, items: &[Item]) -> bool {
         let Some(policy) = self.readings.get(registry).and_then(Reading::policy) else { return false };
         if self.frozen.touches(registry) {
