@@ -1,6 +1,7 @@
 //! A server that breaks every rule: what is kept, what is said, and that neighbours are untouched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -294,6 +295,41 @@ async fn a_server_that_refuses_connections_is_asked_for_fewer() {
     let swept = || fake.requests().iter().any(|r| r.path.starts_with("/v1/health/state/critical?index="));
     crate::support::eventually("sweeping", crate::support::PATIENCE, async || swept().then_some(())).await;
     assert_eq!((bench.world.len(), bench.resets), (60, 1));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_went_in_bulk_is_read_for_the_last_time_before_connections_are_spent_on_it() {
+    // Far more services than connections, then none of them. The list says so at once, each service in its turn.
+    let gone = Arc::new(AtomicBool::new(false));
+    let fake = but(move |request| {
+        let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+        let polled = query.contains("index=");
+        match path {
+            "/v1/catalog/services" if query.contains("index=7") => {
+                gone.store(true, Ordering::SeqCst);
+                Some(at(8, &json!({"consul": []})))
+            }
+            "/v1/catalog/services" if !polled => {
+                let names = (0..400).map(|n| format!("s{n}")).chain(["consul".into()]);
+                Some(at(7, &names.map(|name| (name, json!([]))).collect::<serde_json::Map<_, _>>().into()))
+            }
+            _ if path.starts_with("/v1/health/service/s") && !polled && gone.load(Ordering::SeqCst) => {
+                Some(at(8, &json!([])))
+            }
+            _ => None,
+        }
+    })
+    .await;
+    let mut bench = Bench::read(settings(&url(&fake))).await;
+    assert_eq!(bench.world.len(), 401);
+    bench.until("their end", |b| b.world.len() == 1).await;
+    let watched: BTreeSet<String> = (fake.requests().iter())
+        .filter(|r| r.path.starts_with("/v1/health/service/") && r.path.contains("index="))
+        .map(|r| r.path.clone())
+        .collect();
+    assert!(watched.len() <= 100, "{} services had a query of their own", watched.len());
+    assert_eq!((bench.resets, bench.problem()), (1, String::new()));
     bench.stop().await;
 }
 

@@ -178,6 +178,7 @@ impl Session {
         if !listed && item.read.instances.is_empty() {
             item.query.take().iter().for_each(AbortHandle::abort);
             self.items.remove(name);
+            self.change_mode();
         } else if std::mem::take(&mut item.again) {
             self.due.insert(Arc::clone(name));
         } else if self.mode == Mode::Each {

@@ -212,8 +212,10 @@ impl Session {
         queries.for_each(|handle: AbortHandle| handle.abort());
     }
 
+    /// What is gone from the list counts until it has been read: in mode *each* it would have a query, too.
     pub(super) fn wanted_mode(&self) -> Mode {
-        self.scope.mode(self.list.len(), self.multiplexed, self.mode)
+        let services = self.list.len().max(self.items.len());
+        self.scope.mode(services, self.multiplexed, self.mode)
     }
 
     /// Goes over to the other strategy if the catalogue's size asks for it. States stay known, so that nothing is missed.
