@@ -24,6 +24,10 @@ use chandler::pipeline::intake::Generation;
 use chandler::pipeline::reading::{Identity, RegistrySettings, Startup};
 use chandler::resource::collection::Collection;
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The only registry of a bench.
 pub fn registry() -> RegistryName {
     RegistryName::new("bench")

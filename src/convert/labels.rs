@@ -39,25 +39,25 @@ impl LabelRules {
         if labels.is_empty() && self.set.is_empty() {
             return Labels::EMPTY;
         }
-        let mut made: BTreeMap<Arc<str>, Arc<str>> = BTreeMap::new();
+        let mut made: Vec<Pair> = Vec::with_capacity(labels.len());
         let mut rewritten: Vec<Pair> = Vec::new();
         for (key, value) in labels.as_slice() {
             let Some((key, as_it_was)) = self.key(key) else { continue };
-            if as_it_was {
-                made.insert(key, legal_value(value));
-            } else {
-                rewritten.push((key, legal_value(value)));
-            }
+            let pairs = if as_it_was { &mut made } else { &mut rewritten };
+            pairs.push((key, legal_value(value)));
         }
+        let set = self.set.as_slice().iter().filter_map(|(key, value)| {
+            let key = legal_key(key).filter(|k| !is_ours(k))?;
+            Some((key.into(), legal_value(value)))
+        });
+        if rewritten.is_empty() {
+            return made.into_iter().chain(set).collect();
+        }
+        let mut all: BTreeMap<Arc<str>, Arc<str>> = made.into_iter().collect();
         for (key, value) in rewritten {
-            made.entry(key).or_insert(value);
+            all.entry(key).or_insert(value);
         }
-        for (key, value) in self.set.as_slice() {
-            if let Some(key) = legal_key(key).filter(|k| !is_ours(k)) {
-                made.insert(key.into(), legal_value(value));
-            }
-        }
-        made.into_iter().collect()
+        all.into_iter().chain(set).collect()
     }
 
     /// Under which key a label appears, if it does, and whether that is its own.
@@ -77,7 +77,8 @@ impl LabelRules {
 
 /// Keys that only this program writes, and those that are words to it.
 fn is_ours(key: &str) -> bool {
-    key == TLS_MODE || key.starts_with("chandler/") || Say::ALL.iter().any(|(_, _, said)| *said == key)
+    let ours = || key.starts_with("chandler/") || Say::ALL.iter().any(|(_, _, said)| *said == key);
+    key == TLS_MODE || (key.starts_with("chandler") && ours())
 }
 
 /// Keys that istiod acts upon.

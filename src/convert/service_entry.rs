@@ -233,7 +233,10 @@ fn annotations(service: &Service, registry: &RegistryName) -> Labels {
 
 /// Sorted, each once.
 fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
-    items.collect::<std::collections::BTreeSet<T>>().into_iter().collect()
+    let mut items: Vec<T> = items.collect();
+    items.sort_unstable();
+    items.dedup();
+    items
 }
 
 fn strings(items: &[Arc<str>]) -> Vec<String> {

@@ -49,11 +49,17 @@ impl Labels {
 }
 
 impl<K: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(K, V)> for Labels {
-    /// Of several pairs with one key the last wins, as in a map.
+    /// Of several pairs with one key the last wins, as in a map. Pairs that come in order, as most do, need no map.
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        let map: BTreeMap<Arc<str>, Arc<str>> =
-            pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
-        if map.is_empty() { Self(None) } else { Self(Some(map.into_iter().collect())) }
+        let pairs: Vec<Pair> = pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        if pairs.is_empty() {
+            return Self(None);
+        }
+        if pairs.is_sorted_by(|(a, _), (b, _)| a < b) {
+            return Self(Some(pairs.into()));
+        }
+        let map: BTreeMap<Arc<str>, Arc<str>> = pairs.into_iter().collect();
+        Self(Some(map.into_iter().collect()))
     }
 }
 

@@ -106,6 +106,16 @@ impl Loss {
     }
 }
 
+/// Whether `now` has every endpoint of `served`: then there is no loss to speak of.
+pub(super) fn is_whole(served: &Known, now: Option<&Item>) -> bool {
+    match (served, now) {
+        (Known::Service(service, _), Some(Item::Service(now))) => {
+            missing(&service.endpoints, &now.endpoints).is_empty()
+        }
+        _ => false,
+    }
+}
+
 fn compare(view: &View<'_>, served: &Service, now: Option<&Service>, said: bool) -> (Vec<Gone>, usize, bool) {
     let present = now.map_or(&[][..], |n| &n.endpoints);
     let missing = missing(&served.endpoints, present);

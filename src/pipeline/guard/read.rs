@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::held::{Proof, Why};
-use super::loss::Loss;
+use super::loss::{self, Loss};
 use super::{Guard, View, shrinks};
 use crate::model::catalog::Known;
 use crate::model::change::{Change, Item, Trust};
@@ -45,10 +45,17 @@ impl Guard {
 
     /// What a read of `scope` lacks, or shows again. Notes what grew.
     fn losses(&mut self, view: &View<'_>, scope: &Scope, items: &[Item]) -> Vec<Loss> {
-        let here: BTreeMap<&ServiceKey, &Item> = items.iter().map(|i| (i.key(), i)).collect();
+        // Both in the order of their keys, side by side: nearly all of a read is as it was, and is looked at just once.
+        let mut here: Vec<&Item> = items.iter().collect();
+        here.sort_by_key(|item| item.key());
+        let mut here = here.into_iter().peekable();
         let mut losses = Vec::new();
         for served in view.catalog.items(view.registry).filter(|k| k.key().scope == *scope) {
-            let now = here.get(served.key()).copied();
+            let mut now = None;
+            // Of several with one key the last counts, as in the catalog.
+            while let Some(item) = here.next_if(|item| item.key() <= served.key()) {
+                now = Some(item).filter(|item| item.key() == served.key());
+            }
             if let Some(Item::Service(now)) = now {
                 if now.endpoints.len() > served.endpoints() {
                     self.growth.came(&now.key, now.endpoints.len() - served.endpoints(), view.now);
@@ -57,10 +64,12 @@ impl Guard {
                     self.empty.forget(&now.key);
                 }
             }
-            let refused = matches!(now, Some(Item::Refused(..)));
+            let held = self.held.contains_key(served.key());
+            if matches!(now, Some(Item::Refused(..))) || (!held && loss::is_whole(served, now)) {
+                continue;
+            }
             let loss = Loss::of(view, served, now, false);
-            let matters = !loss.gone.is_empty() || now.is_none() || self.held.contains_key(loss.key());
-            if matters && !refused {
+            if held || now.is_none() || !loss.gone.is_empty() {
                 losses.push(loss);
             }
         }
