@@ -51,6 +51,12 @@ async fn load(services: u32) -> Eureka {
         }
     });
     futures_util::future::join_all(registering).await;
+    // Its answers are as old as its cache, which such a catalogue keeps busy; then what was registered is news no more.
+    while server.apps("").await["applications"]["application"].as_array().map_or(0, Vec::len)
+        < services as usize
+    {
+        sleep(Duration::from_secs(1)).await;
+    }
     sleep(Duration::from_secs(8)).await;
     server
 }
