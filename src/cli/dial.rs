@@ -21,7 +21,7 @@ pub(crate) struct DialArgs {
     /// Speak TLS, and believe the authorities of this machine; implied by the other options of TLS
     #[arg(long)]
     tls: bool,
-    /// Believe the certificate authorities in this file (PEM), and no others
+    /// Believe the certificates in this file (PEM), authorities or the server's own, and no others
     #[arg(long, value_name = "FILE", conflicts_with = "insecure_skip_verify")]
     ca: Option<PathBuf>,
     /// Client certificate to show (PEM)

@@ -21,7 +21,6 @@ mod exchange;
 mod files;
 mod material;
 pub mod settings;
-mod trust;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

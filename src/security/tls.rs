@@ -8,6 +8,7 @@ mod certificate;
 pub mod client;
 pub mod handshake;
 pub mod server;
+pub mod trust;
 pub mod words;
 
 use std::sync::Arc;

@@ -12,12 +12,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, header};
 use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
 use tokio::time::Instant;
 
 use super::error::HttpFault;
 use super::files::{Files, certificates, chain_and_key, read};
 use super::settings::{Address, Credentials, Limits, Secret, Settings, TlsFiles};
-use super::trust;
+use crate::security::tls::trust::{Verifier, server_name};
 
 /// Whoever changes a file waits this long at most until it is used; a look costs a few small reads.
 const LOOK: Duration = Duration::from_secs(5);
@@ -184,13 +185,13 @@ impl Recipe {
 
     fn tls(&self, files: &Files) -> Result<ClientConfig, String> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|e| format!("TLS cannot be set up: {e}"))?;
         let listed = self.tls.ca.as_ref().map(|path| certificates(path, files)).transpose()?;
         let builder = if listed.is_some() || self.addresses.iter().any(Address::is_tls) {
-            let verifier = trust::verifier(listed, self.tls.server_name.as_deref(), provider)?;
-            builder.dangerous().with_custom_certificate_verifier(verifier)
+            let verifier = self.verifier(listed)?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         } else {
             // A machine without authorities is no reason not to speak plain HTTP.
             builder.with_root_certificates(RootCertStore::empty())
@@ -207,6 +208,18 @@ impl Recipe {
         };
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
+    }
+
+    /// Every connection is verified: whoever stood between could put any instance into the mesh.
+    fn verifier(&self, listed: Option<Vec<CertificateDer<'static>>>) -> Result<Verifier, String> {
+        let verifier = match listed {
+            Some(listed) => {
+                Verifier::listed(listed).map_err(|e| format!("`tls.caFile` cannot be used: {e}"))?
+            }
+            None => Verifier::system().map_err(|e| format!("{e}, in `tls.caFile`"))?,
+        };
+        let Some(name) = &self.tls.server_name else { return Ok(verifier) };
+        Ok(verifier.under(server_name(name).map_err(|e| format!("`tls.serverName`: {e}"))?))
     }
 }
 

@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::provider;
+use super::{provider, trust};
 use crate::security::kept::{File, Held};
 use crate::security::peer::Identity;
 
@@ -74,6 +74,8 @@ impl Pair {
 /// Authorities that are believed.
 #[derive(Debug)]
 pub(super) struct Roots {
+    /// As they stand in the file.
+    pub(super) listed: Arc<[CertificateDer<'static>]>,
     pub(super) store: Arc<RootCertStore>,
     /// When the last of them expires: until then somebody can be believed.
     expires: i64,
@@ -88,16 +90,13 @@ impl Held for Roots {
 impl Roots {
     /// Reads the certificates of authorities; at least one, and all of them right.
     pub(super) fn read(file: &File<'_>) -> Result<Self, String> {
-        let mut store = RootCertStore::empty();
-        let mut expires = i64::MIN;
-        for certificate in certificates(file)? {
-            let wrong = |why: String| format!("{}: {why}", file.path.display());
-            expires = expires.max(expiry(&certificate).map_err(wrong)?);
-            store
-                .add(certificate)
-                .map_err(|e| wrong(format!("holds a certificate that cannot be read: {e}")))?;
-        }
-        Ok(Self { store: Arc::new(store), expires })
+        let listed = certificates(file)?;
+        let wrong = |why: String| format!("{}: {why}", file.path.display());
+        let ends = listed.iter().map(expiry).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+        let store = trust::store_of(&listed)
+            .map_err(|e| wrong(format!("holds a certificate that cannot be read: {e}")))?;
+        let expires = ends.into_iter().max().unwrap_or_default();
+        Ok(Self { listed: listed.into(), store: Arc::new(store), expires })
     }
 }
 

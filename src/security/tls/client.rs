@@ -9,17 +9,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use super::certificate::{Pair, Roots};
+use super::trust::{Verifier, server_name};
 use super::{TlsError, provider, speaks};
 use crate::security::kept::{Kept, Look};
 
@@ -29,7 +27,7 @@ pub enum Trust {
     /// The authorities of this machine.
     #[default]
     System,
-    /// The authorities in this file, and no other.
+    /// The certificates in this file and whom they, as authorities, have signed; nobody else.
     File(PathBuf),
     /// Anybody: whoever sits on the way can read and change everything.
     Anybody,
@@ -66,9 +64,10 @@ pub struct ClientTls {
 /// [`Trust`], read.
 #[derive(Clone)]
 enum Believed {
-    System(Arc<RootCertStore>),
+    /// Those that stay the same.
+    Always(Verifier),
+    /// Those in a file.
     File(Arc<Kept<Roots>>),
-    Anybody,
 }
 
 impl fmt::Debug for ClientTls {
@@ -83,11 +82,11 @@ impl ClientTls {
     /// # Errors
     /// One of them is missing or wrong, or the name is none.
     pub fn load(files: &ClientFiles) -> Result<Self, TlsError> {
-        let server_name = files.server_name.clone().map(server_name).transpose()?;
+        let server_name = files.server_name.as_deref().map(server_name).transpose()?;
         let believed = match &files.trust {
             Trust::File(path) => Believed::File(needed(roots_of(path.clone()))?),
-            Trust::System => Believed::System(Arc::new(system_roots()?)),
-            Trust::Anybody => Believed::Anybody,
+            Trust::System => Believed::Always(Verifier::system()?),
+            Trust::Anybody => Believed::Always(Verifier::anybody()),
         };
         let own = files.own.clone().map(|own| needed(pair_of(own.certificate, own.key))).transpose()?;
         Ok(Self { believed, own, server_name })
@@ -125,7 +124,7 @@ impl ClientTls {
     ) -> io::Result<TlsStream<TcpStream>> {
         let name = match &self.server_name {
             Some(name) => name.clone(),
-            None => server_name(host.to_owned()).map_err(io::Error::other)?,
+            None => server_name(host).map_err(io::Error::other)?,
         };
         let tls = self.clone();
         let config = tokio::task::spawn_blocking(move || tls.config()).await.map_err(io::Error::other)?;
@@ -136,25 +135,19 @@ impl ClientTls {
 
     /// What the files say now. Waits for the disk.
     fn config(&self) -> Result<ClientConfig, TlsError> {
-        let provider = provider();
-        let believing = |roots| {
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
-            verifier.map_err(|e| TlsError::Unusable(e.to_string()))
-        };
-        let verifier: Arc<dyn ServerCertVerifier> = match &self.believed {
-            Believed::System(roots) => believing(Arc::clone(roots))?,
+        let verifier = match &self.believed {
+            Believed::Always(verifier) => verifier.clone(),
             Believed::File(kept) => {
                 kept.look();
                 let roots = kept.get().ok_or_else(|| TlsError::File(kept.problem().unwrap_or_default()))?;
-                believing(Arc::clone(&roots.store))?
+                Verifier::listed_in(Arc::clone(&roots.store), Arc::clone(&roots.listed))?
             }
-            Believed::Anybody => Arc::new(Credulous(Arc::clone(&provider))),
         };
-        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        let config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(speaks::VERSIONS)
             .map_err(|e| TlsError::Unusable(e.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(verifier);
+            .with_custom_certificate_verifier(Arc::new(verifier));
         let own = self.own.as_ref().and_then(|own| {
             own.look();
             own.get()
@@ -189,64 +182,5 @@ fn needed<T: crate::security::kept::Held>(kept: Kept<T>) -> Result<Arc<Kept<T>>,
     match kept.problem() {
         Some(why) => Err(TlsError::File(why)),
         None => Ok(Arc::new(kept)),
-    }
-}
-
-fn server_name(name: String) -> Result<ServerName<'static>, TlsError> {
-    ServerName::try_from(name.clone()).map_err(|_| {
-        TlsError::Unusable(format!(
-            "{name:?} is no name that a certificate could have: a host name or an IP address"
-        ))
-    })
-}
-
-fn system_roots() -> Result<RootCertStore, TlsError> {
-    let mut store = RootCertStore::empty();
-    // What this machine has and rustls cannot read is not believed, and that is all.
-    let _ignored = store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if store.is_empty() {
-        return Err(TlsError::File(
-            "this machine has no certificate authorities: name a file of them".into(),
-        ));
-    }
-    Ok(store)
-}
-
-/// Believes every certificate; the handshake itself must be right nevertheless.
-#[derive(Debug)]
-struct Credulous(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Credulous {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
