@@ -4,163 +4,24 @@
 //! within a registry the key, first in order; a rule of [`Merging`] may order the registries of a host in another way.
 //! Every claim is kept, so that a loser steps in when the owner goes.
 
+mod claims;
+mod holdings;
+mod known;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::admitted::Admitted;
+use self::claims::{Claim, release, rerank};
+pub use self::holdings::Counts;
+use self::holdings::Holdings;
+pub use self::known::{Known, Step, Touched};
 use crate::model::host::Host;
 use crate::model::merging::{Merging, Rule};
 use crate::model::object::Object;
-use crate::model::service::{ItemKind, RegistryName, Scope, Service, ServiceKey};
-use crate::resource::encoded::{ResourceId, ResourceName};
-
-/// What the catalog holds under a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Known {
-    /// A service, and whether it is taken and which hosts it claims.
-    Service(Arc<Service>, Arc<Admitted>),
-    /// An object; it claims its own hosts and its own name.
-    Object(Arc<Object>),
-}
-
-impl Known {
-    /// Which item of its registry.
-    #[must_use]
-    pub fn key(&self) -> &ServiceKey {
-        match self {
-            Self::Service(s, _) => &s.key,
-            Self::Object(o) => &o.key,
-        }
-    }
-
-    /// The hosts that it claims.
-    #[must_use]
-    pub fn hosts(&self) -> &[Host] {
-        match self {
-            Self::Service(_, admitted) => &admitted.hosts,
-            Self::Object(o) => &o.hosts,
-        }
-    }
-
-    /// How many endpoints it has; objects keep theirs to themselves.
-    #[must_use]
-    pub fn endpoints(&self) -> usize {
-        match self {
-            Self::Service(s, _) => s.endpoints.len(),
-            Self::Object(_) => 0,
-        }
-    }
-
-    /// The resource that an object is.
-    #[must_use]
-    pub fn object_id(&self) -> Option<ResourceId> {
-        match self {
-            Self::Service(..) => None,
-            Self::Object(o) => {
-                Some(ResourceId { collection: o.collection, name: ResourceName::new(&o.namespace, &o.name) })
-            }
-        }
-    }
-}
-
-/// One step of what a registry says, after naming.
-#[derive(Debug)]
-pub enum Step {
-    /// An item came or changed.
-    Put(Known),
-    /// An item went.
-    Drop(ServiceKey),
-    /// All that a scope holds (`None`: all that the registry holds). What is neither here nor in `kept` is gone.
-    Reset {
-        /// Which part was read.
-        scope: Option<Scope>,
-        /// What it holds.
-        items: Vec<Known>,
-        /// Items that are there but could not be read: what is known of them stays.
-        kept: BTreeSet<ServiceKey>,
-    },
-}
-
-/// What has to be looked at again after a change.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Touched {
-    /// Hosts with another owner, or whose owner changed.
-    pub hosts: BTreeSet<Host>,
-    /// Objects that came, changed or went.
-    pub objects: BTreeSet<ResourceId>,
-}
-
-impl Touched {
-    /// Adds what `other` touched.
-    pub fn merge(&mut self, other: Self) {
-        self.hosts.extend(other.hosts);
-        self.objects.extend(other.objects);
-    }
-
-    /// Whether nothing was touched.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty() && self.objects.is_empty()
-    }
-}
-
-/// Who claims something: in the order in which it is granted.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Claim {
-    kind: ItemKind,
-    /// The registry's place in the configuration.
-    rank: usize,
-    key: ServiceKey,
-}
-
-/// Sums that are kept up to date, so that nobody has to count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Services that are taken.
-    pub services: usize,
-    /// Services that are left out.
-    pub left_out: usize,
-    /// Endpoints of those that are taken.
-    pub endpoints: usize,
-    /// Objects.
-    pub objects: usize,
-}
-
-#[derive(Debug, Default)]
-struct Holdings {
-    items: BTreeMap<ServiceKey, Known>,
-    counts: Counts,
-}
-
-impl Holdings {
-    fn insert(&mut self, known: Known) -> Option<Known> {
-        self.count(&known, |n, by| *n += by);
-        let old = self.items.insert(known.key().clone(), known);
-        if let Some(old) = &old {
-            self.count(old, |n, by| *n -= by);
-        }
-        old
-    }
-
-    fn remove(&mut self, key: &ServiceKey) -> Option<Known> {
-        let old = self.items.remove(key)?;
-        self.count(&old, |n, by| *n -= by);
-        Some(old)
-    }
-
-    fn count(&mut self, known: &Known, change: impl Fn(&mut usize, usize)) {
-        match known {
-            Known::Service(_, admitted) if admitted.left_out.is_some() => {
-                change(&mut self.counts.left_out, 1)
-            }
-            Known::Service(service, _) => {
-                change(&mut self.counts.services, 1);
-                change(&mut self.counts.endpoints, service.endpoints.len());
-            }
-            Known::Object(_) => change(&mut self.counts.objects, 1),
-        }
-    }
-}
+use crate::model::service::{RegistryName, ServiceKey};
+use crate::resource::encoded::ResourceId;
 
 /// Everything that is known, and who owns what.
 #[derive(Debug, Default)]
@@ -255,7 +116,7 @@ impl Catalog {
                 Step::Put(known) => self.put(&mut holdings, rank, known, &mut touched),
                 Step::Drop(key) => self.drop_item(&mut holdings, rank, &key, &mut touched),
                 Step::Reset { scope, items, kept } => {
-                    for key in missing(&holdings, scope.as_ref(), &items, &kept) {
+                    for key in holdings.missing(scope.as_ref(), &items, &kept) {
                         self.drop_item(&mut holdings, rank, &key, &mut touched);
                     }
                     for known in items {
@@ -398,164 +259,5 @@ impl Catalog {
             release(&mut self.objects, &id, &claim);
             touched.objects.insert(id);
         }
-    }
-}
-
-/// Gives claims their new ranks; whether another claim is first now. Two registries may call an item the same, so that
-/// only rank and key together tell whose it is.
-fn rerank(claims: &mut BTreeSet<Claim>, rank_of: impl Fn(usize) -> Option<usize>) -> bool {
-    let ranked = |c: Claim| Claim { rank: rank_of(c.rank).unwrap_or(c.rank), ..c };
-    let first = claims.first().cloned().map(ranked);
-    *claims = std::mem::take(claims).into_iter().map(ranked).collect();
-    first.as_ref() != claims.first()
-}
-
-fn release<K: Ord>(claims: &mut BTreeMap<K, BTreeSet<Claim>>, of: &K, claim: &Claim) {
-    if let Some(set) = claims.get_mut(of) {
-        set.remove(claim);
-        if set.is_empty() {
-            claims.remove(of);
-        }
-    }
-}
-
-/// What a complete read of `scope` does not show any more.
-fn missing(
-    holdings: &Holdings,
-    scope: Option<&Scope>,
-    items: &[Known],
-    kept: &BTreeSet<ServiceKey>,
-) -> Vec<ServiceKey> {
-    let here: BTreeSet<&ServiceKey> = items.iter().map(Known::key).collect();
-    let read = |key: &&ServiceKey| scope.is_none_or(|s| key.scope == *s);
-    let gone = |key: &&ServiceKey| !here.contains(key) && !kept.contains(key);
-    holdings.items.keys().filter(read).filter(gone).cloned().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::endpoint::{Address, Endpoint, EndpointPorts};
-    use crate::model::labels::Labels;
-    use crate::resource::collection::Collection;
-
-    fn key(kind: ItemKind, name: &str) -> ServiceKey {
-        ServiceKey { kind, name: name.into(), scope: Scope::new("s") }
-    }
-
-    fn service(name: &str, endpoints: u8, hosts: &[&str]) -> Known {
-        let endpoint =
-            |n| Endpoint::at(Address::parse(&format!("10.0.0.{n}")).unwrap(), EndpointPorts::One(80));
-        let endpoints = (1..=endpoints).map(endpoint).collect();
-        let service = Service { endpoints, ..Service::new(key(ItemKind::Service, name), name) };
-        let hosts = hosts.iter().map(|h| Host::parse(h).unwrap()).collect();
-        Known::Service(Arc::new(service), Arc::new(Admitted::claiming(hosts)))
-    }
-
-    fn object(name: &str, hosts: &[&str]) -> Known {
-        Known::Object(Arc::new(Object {
-            key: key(ItemKind::Object, name),
-            collection: Collection::ServiceEntry,
-            namespace: "ns".into(),
-            name: name.into(),
-            labels: Labels::EMPTY,
-            annotations: Labels::EMPTY,
-            hosts: hosts.iter().map(|h| Host::parse(h).unwrap()).collect(),
-            body: bytes::Bytes::new(),
-            origin: "x.yaml:1".into(),
-        }))
-    }
-
-    fn names(touched: &Touched) -> Vec<&str> {
-        touched.hosts.iter().map(Host::as_str).collect()
-    }
-
-    fn owner(catalog: &Catalog, host: &str) -> Option<String> {
-        let (registry, known) = catalog.owner(&Host::parse(host).unwrap())?;
-        Some(format!("{registry}/{}", known.key().name))
-    }
-
-    fn reset(items: Vec<Known>) -> Vec<Step> {
-        vec![Step::Reset { scope: Some(Scope::new("s")), items, kept: BTreeSet::new() }]
-    }
-
-    #[test]
-    fn only_what_changed_is_touched() {
-        let (mut catalog, r) = (Catalog::default(), RegistryName::new("a"));
-        catalog.apply(&r, reset(vec![service("x", 1, &["x.io"]), service("y", 1, &["y.io"])]));
-        assert!(catalog.apply(&r, vec![Step::Put(service("x", 1, &["x.io"]))]).is_empty());
-        assert_eq!(names(&catalog.apply(&r, vec![Step::Put(service("x", 2, &["x.io"]))])), ["x.io"]);
-        let touched = catalog.apply(&r, reset(vec![service("x", 2, &["z.io"])]));
-        assert_eq!(names(&touched), ["x.io", "y.io", "z.io"]);
-        assert_eq!(catalog.counts(&r), Counts { services: 1, left_out: 0, endpoints: 2, objects: 0 });
-        assert_eq!(owner(&catalog, "y.io"), None);
-    }
-
-    #[test]
-    fn objects_own_first_then_the_order_of_registries_then_of_keys() {
-        let (mut catalog, a, b) = (Catalog::default(), RegistryName::new("a"), RegistryName::new("b"));
-        catalog.set_order(&[b.clone(), a.clone()]);
-        catalog.apply(&a, vec![Step::Put(service("one", 0, &["h.io"]))]);
-        catalog.apply(
-            &b,
-            vec![Step::Put(service("two", 0, &["h.io"])), Step::Put(service("three", 0, &["h.io"]))],
-        );
-        assert_eq!(owner(&catalog, "h.io").unwrap(), "b/three");
-        catalog.apply(&a, vec![Step::Put(object("o", &["h.io"]))]);
-        assert_eq!(owner(&catalog, "h.io").unwrap(), "a/o");
-        catalog.apply(&a, vec![Step::Drop(key(ItemKind::Object, "o"))]);
-        assert_eq!(names(&catalog.set_order(&[a.clone(), b.clone()])), ["h.io"]);
-        assert_eq!(owner(&catalog, "h.io").unwrap(), "a/one");
-        assert_eq!(names(&catalog.remove(&a)), ["h.io"]);
-        assert_eq!(owner(&catalog, "h.io").unwrap(), "b/three");
-    }
-
-    #[test]
-    fn registries_that_call_an_item_the_same_change_places() {
-        let (mut catalog, a, b) = (Catalog::default(), RegistryName::new("a"), RegistryName::new("b"));
-        catalog.set_order(&[a.clone(), b.clone()]);
-        for (registry, endpoints) in [(&a, 1), (&b, 2)] {
-            catalog.apply(registry, vec![Step::Put(service("one", endpoints, &["h.io"]))]);
-            catalog.apply(registry, vec![Step::Put(object("o", &["o.io"]))]);
-        }
-        assert_eq!(owner(&catalog, "h.io").unwrap(), "a/one");
-        let touched = catalog.set_order(&[b, a]);
-        assert_eq!((names(&touched), touched.objects.len()), (vec!["h.io", "o.io"], 1));
-        assert_eq!(owner(&catalog, "h.io").unwrap(), "b/one");
-    }
-
-    #[test]
-    fn an_object_whose_name_another_one_has_keeps_nobody_from_its_hosts() {
-        let (mut catalog, a, b) = (Catalog::default(), RegistryName::new("a"), RegistryName::new("b"));
-        catalog.set_order(&[a.clone(), b.clone()]);
-        catalog.apply(&a, vec![Step::Put(object("o", &["o.io"])), Step::Put(service("x", 1, &["x.io"]))]);
-        catalog.apply(&b, vec![Step::Put(object("o", &["x.io"]))]);
-        assert_eq!(owner(&catalog, "x.io").unwrap(), "a/x");
-        // When its turn comes it has the host as well.
-        let touched = catalog.apply(&a, vec![Step::Drop(key(ItemKind::Object, "o"))]);
-        assert_eq!(names(&touched), ["o.io", "x.io"]);
-        assert_eq!(owner(&catalog, "x.io").unwrap(), "b/o");
-        let touched = catalog.apply(&a, vec![Step::Put(object("o", &["o.io"]))]);
-        assert_eq!(names(&touched), ["o.io", "x.io"]);
-        assert_eq!(names(&catalog.set_order(&[b, a])), ["o.io", "x.io"]);
-    }
-
-    #[test]
-    fn an_item_that_cannot_be_read_stays_through_a_reset() {
-        let (mut catalog, r) = (Catalog::default(), RegistryName::new("a"));
-        catalog.apply(&r, reset(vec![service("x", 1, &["x.io"]), service("y", 1, &["y.io"])]));
-        let kept = BTreeSet::from([key(ItemKind::Service, "y")]);
-        let step = Step::Reset { scope: Some(Scope::new("s")), items: Vec::new(), kept };
-        assert_eq!(names(&catalog.apply(&r, vec![step])), ["x.io"]);
-        assert_eq!(owner(&catalog, "y.io").unwrap(), "a/y");
-    }
-
-    #[test]
-    fn a_scope_is_reset_alone() {
-        let (mut catalog, r) = (Catalog::default(), RegistryName::new("a"));
-        catalog.apply(&r, reset(vec![service("x", 1, &["x.io"])]));
-        let other =
-            Step::Reset { scope: Some(Scope::new("other")), items: Vec::new(), kept: BTreeSet::new() };
-        assert!(catalog.apply(&r, vec![other]).is_empty());
     }
 }
