@@ -18,8 +18,11 @@ async fn pilot_gets_ready_where_there_is_nothing(release: Release) {
     let chandler = Chandler::start("", &[]).await;
     let pilot = Pilot::start(release, chandler.grpc).await;
     assert_eq!(pilot.objects().await, Vec::<String>::new());
-    let acks = pilot.acks().await;
-    assert_eq!(acks.len(), release.collections(), "{acks:?}");
+    // It may be ready a moment before it has sent the last of them.
+    let acks = eventually("an acknowledgement of each", PATIENCE, async || {
+        Some(pilot.acks().await).filter(|acks| acks.len() == release.collections())
+    })
+    .await;
     assert!(acks.values().all(|count| *count == 1.0), "each once: {acks:?}");
     assert!(pilot.nacks().await.is_empty());
 }
@@ -55,10 +58,16 @@ async fn check(pilot: Pilot) {
     hosts_are(&pilot, &[BESIDE, WEB]).await;
     pilot.endpoints_are(WEB, &["10.0.0.5:18080", "10.0.0.6:8080"]).await;
     pilot.endpoints_are(BESIDE, &["10.0.0.9:8081"]).await;
-    let shards = pilot.shards(WEB).await;
-    let shown: Vec<_> =
-        shards.iter().map(|one| (one.address.as_str(), one.port, one.tls_mode.as_str())).collect();
-    assert_eq!(shown, [("10.0.0.5", 18080, "disabled"), ("10.0.0.6", 8080, "disabled")]);
+    let told = [("10.0.0.5", 18080, "disabled"), ("10.0.0.6", 8080, "disabled")];
+    eventually("the same as what proxies are told", PATIENCE, async || {
+        let shards = pilot.shards(WEB).await;
+        shards
+            .iter()
+            .map(|one| (one.address.as_str(), one.port, one.tls_mode.as_str()))
+            .eq(told)
+            .then_some(())
+    })
+    .await;
     assert!(!pilot.log_contains("Discarding incoming MCP resource"), "it dropped something");
     assert!(pilot.nacks().await.is_empty());
 }

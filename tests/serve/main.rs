@@ -53,3 +53,10 @@ async fn page_says(chandler: &Chandler, path: &str, text: &str) {
     eventually(&what, PATIENCE, async || chandler.telemetry(path).await.body.contains(text).then_some(()))
         .await;
 }
+
+/// Waits until a page of the telemetry listener contains `text` no more.
+async fn page_stops_saying(chandler: &Chandler, path: &str, text: &str) {
+    let what = format!("the end of {text:?} in {path}");
+    eventually(&what, PATIENCE, async || (!chandler.telemetry(path).await.body.contains(text)).then_some(()))
+        .await;
+}

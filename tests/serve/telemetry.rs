@@ -104,8 +104,8 @@ async fn every_metric_that_alerts_and_dashboard_name_is_there_with_its_type_and_
         absent.map(|(name, row)| format!("{name}: {row:?}, found {:?}", now.get(name))).collect()
     };
     let mut last = Vec::new();
-    let all = tokio::time::timeout(PATIENCE / 6, async {
-        eventually("all metrics", PATIENCE, async || {
+    let all = tokio::time::timeout(PATIENCE, async {
+        eventually("all metrics", PATIENCE * 2, async || {
             last = missing(&served(&chandler.telemetry("/metrics").await.body));
             last.is_empty().then_some(())
         })

@@ -8,9 +8,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::http::Answer;
+use super::http::{Answer, Ask};
 use super::place::{Place, free_address};
-use super::process::{Process, scratch};
+use super::process::{PATIENCE, Process, scratch};
 
 /// How Chandler is to be started.
 #[derive(Debug)]
@@ -167,7 +167,7 @@ impl Chandler {
     pub async fn command(arguments: &[&str], dir: &Path) -> (ExitStatus, String, String) {
         let mut command = Command::new(Self::program());
         command.args(arguments).current_dir(dir).kill_on_drop(true);
-        let run = tokio::time::timeout(super::process::PATIENCE, command.output()).await;
+        let run = tokio::time::timeout(PATIENCE, command.output()).await;
         let output =
             run.unwrap_or_else(|_| panic!("chandler {arguments:?} does not end")).expect("the binary runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -276,14 +276,18 @@ impl Chandler {
 
     /// A page of the telemetry listener.
     pub async fn telemetry(&self, path: &str) -> Answer {
-        let answer = self.builder.place.get(self.telemetry, path).await;
-        answer.unwrap_or_else(|| panic!("chandler does not answer {path}"))
+        self.asked(self.telemetry, path).await
     }
 
     /// A page of the API.
     pub async fn api(&self, path: &str) -> Value {
-        let answer = self.builder.place.get(self.admin, path).await;
-        answer.unwrap_or_else(|| panic!("chandler does not answer {path}")).json()
+        self.asked(self.admin, path).await.json()
+    }
+
+    /// It is there, so it answers sooner or later.
+    async fn asked(&self, address: SocketAddr, path: &str) -> Answer {
+        let answer = self.builder.place.ask(address, Ask::get(path).within(PATIENCE)).await;
+        answer.unwrap_or_else(|| panic!("chandler does not answer {path}"))
     }
 }
 

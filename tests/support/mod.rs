@@ -57,7 +57,7 @@ pub use netns::{NetNs, POD_ADDRESS};
 pub use pilot::{ClientTls, Pilot, PilotBuilder, Release};
 pub use place::{Place, free_address, free_port};
 pub use probe::{Calls, Delta, Probe, Sidecar, Sotw, tally};
-pub use process::{PATIENCE, Process, eventually, scratch};
+pub use process::{PATIENCE, Process, Quiet, eventually, scratch};
 pub use proxy::{Proxy, Way};
 pub use refsink::{RefSink, SINK_ENTRIES};
 pub use spring::{Spring, SpringBuilder};

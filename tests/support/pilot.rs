@@ -12,7 +12,7 @@ use super::http::Ask;
 use super::istiod::ShardEndpoint;
 use super::need::Need;
 use super::place::{Place, free_address, free_port};
-use super::process::{PATIENCE, Process, eventually, scratch};
+use super::process::{PATIENCE, Process, Quiet, eventually, scratch};
 
 /// Which Pilot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -333,13 +333,13 @@ impl Pilot {
 
     /// Waits until nothing has come in for `calm`, and returns what had until then: updates and acknowledgements.
     pub async fn settled(&self, calm: Duration) -> (BTreeMap<String, f64>, BTreeMap<String, f64>) {
-        let mut last = ((self.inbound().await, self.acks().await), tokio::time::Instant::now());
+        let mut last = (self.inbound().await, self.acks().await);
+        let mut quiet = Quiet::default();
         eventually("pilot to be at rest", PATIENCE, async || {
             let now = (self.inbound().await, self.acks().await);
-            if now != last.0 {
-                last = (now, tokio::time::Instant::now());
-            }
-            (last.1.elapsed() >= calm).then(|| last.0.clone())
+            let so_far = quiet.after(now == last);
+            last = now;
+            (so_far >= calm).then(|| last.clone())
         })
         .await
     }

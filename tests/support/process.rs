@@ -33,6 +33,24 @@ pub async fn eventually<T>(what: &str, limit: Duration, mut check: impl AsyncFnM
     }
 }
 
+/// How long nothing has happened, as a busy machine feels it. A server that is starved answers seldom and does nothing in
+/// between: such a pause counts for little, or it would look like rest.
+#[derive(Debug, Default)]
+pub struct Quiet {
+    since: Option<Instant>,
+    so_far: Duration,
+}
+
+impl Quiet {
+    /// Takes in one more look, which has found that nothing has changed, or that something has.
+    pub fn after(&mut self, nothing_new: bool) -> Duration {
+        let now = Instant::now();
+        let step = self.since.replace(now).map_or(Duration::ZERO, |before| now - before);
+        self.so_far = if nothing_new { self.so_far + step.min(10 * LOOK) } else { Duration::ZERO };
+        self.so_far
+    }
+}
+
 /// A process that the test started. Dropping it kills it; if the test is failing then, the end of its log is shown.
 #[derive(Debug)]
 pub struct Process {

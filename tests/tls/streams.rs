@@ -28,6 +28,7 @@ use tonic::transport::Endpoint;
 use tonic::{Code, Request};
 
 use crate::authority::{Authority, GOOD, client, write};
+use crate::support::PATIENCE;
 
 const SECRET: &str = "0123456789abcdef";
 
@@ -49,7 +50,8 @@ impl Server {
         let files = ServerFiles { certificate: own.certificate, key: own.key, clients };
         let keeper = Keeper::default();
         let tls = ServerTls::load(&files, speaks::H2, &keeper).unwrap();
-        let door = Arc::new(Door::open(Speaks::Grpc, DoorMetrics::default()));
+        let door = Door::open(Speaks::Grpc, DoorMetrics::default()).with_patience(60 * PATIENCE);
+        let door = Arc::new(door);
         door.set(Some(tls), Rules::load(&rules(dir.path()), &keeper));
         let listener =
             Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap().behind(Arc::clone(&door));
@@ -175,6 +177,6 @@ async fn clients_that_hang_in_their_handshake_hold_up_nobody() {
     let nobody = server.somebody(None);
     let asked = server.ask(&nobody, None, Collection::ServiceEntry);
     // Far less than what those who hang are given.
-    assert_eq!(tokio::time::timeout(Duration::from_secs(8), asked).await, Ok(Ok(())));
+    assert_eq!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(())));
     drop(hanging);
 }

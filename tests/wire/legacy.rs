@@ -258,6 +258,20 @@ async fn bad_requests_end_their_own_stream_with_a_clear_status() {
 }
 
 #[tokio::test]
+async fn who_never_says_who_it_is_is_answered_all_the_same() {
+    let rig = rig().await;
+    rig.publish(&[("a", 10)]);
+    let mut stream = rig.legacy().await;
+    stream.send(RequestResources { sink_node: None, ..asks(ENTRIES) }).await;
+    let first = stream.next().await;
+    assert_eq!(told(&first), expected(&[("a", 10)]));
+    stream.send(RequestResources { sink_node: None, ..acks(&first) }).await;
+    rig.publish(&[("a", 11)]);
+    assert_eq!(told(&stream.next().await), expected(&[("a", 11)]));
+    assert_eq!(rig.status.clients()[0].node, "");
+}
+
+#[tokio::test]
 async fn nonsense_about_responses_is_passed_over() {
     let rig = rig().await;
     rig.publish(&[("a", 10)]);

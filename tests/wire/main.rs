@@ -45,7 +45,7 @@ const MESH_CONFIG: &str = "core/v1alpha1/MeshConfig";
 const ADS: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
 const SOURCE: &str = "istio.mcp.v1alpha1.ResourceSource";
 /// Longer than anything takes; a test that waits for it has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server and everything around it.
 struct Rig {

@@ -290,9 +290,10 @@ async fn silence_ends_with_words_about_registries() {
 
 #[tokio::test]
 async fn a_refused_port_says_what_to_do() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    // Held, and it does not listen: nobody else can be given the port.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = held.local_addr().unwrap().to_string();
     let failure = run(&parse(&address, ""), std::future::pending(), &mut |_| Ok(())).await.unwrap_err();
     let Failure::Found(words) = failure else { panic!("{failure:?}") };
     assert!(words.contains("nothing listens") && words.contains("chandler serve"), "{words}");

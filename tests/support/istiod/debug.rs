@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::process::{PATIENCE, eventually};
+use super::super::process::{PATIENCE, Quiet, eventually};
 use super::Istiod;
 
 /// An endpoint as `endpointShardz` shows it, alike for every age.
@@ -162,13 +162,12 @@ impl Istiod {
 
     /// Waits until nothing has been pushed for `calm`, and returns what was pushed until then.
     pub async fn settled(&self, calm: Duration) -> BTreeMap<String, f64> {
-        let mut last = (self.pushes().await, tokio::time::Instant::now());
+        let (mut last, mut quiet) = (self.pushes().await, Quiet::default());
         eventually("istiod to be done pushing", PATIENCE, async || {
             let now = self.pushes().await;
-            if now != last.0 {
-                last = (now, tokio::time::Instant::now());
-            }
-            (last.1.elapsed() >= calm).then(|| last.0.clone())
+            let so_far = quiet.after(now == last);
+            last = now;
+            (so_far >= calm).then(|| last.clone())
         })
         .await
     }
