@@ -1,23 +1,26 @@
 //! Where a server runs: among the host's own addresses, or in a network namespace. And how it is reached there.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::net::TcpSocket;
 use tokio::process::Command;
 
 use super::http::{Answer, Ask};
 use super::netns::NetNs;
 
-/// Below the range from which Linux takes ports for outgoing connections, so that none is taken between our look and the
-/// server's bind.
+/// Below the range from which Linux usually takes ports for outgoing connections.
 const FIRST_PORT: u16 = 15_200;
 const PORTS: u16 = 16_000;
 
-/// A loopback port that nothing listens on and that no other test of this process was given.
+/// A loopback port that nothing listens on, and that nobody but whom it is given to will: it stays taken until this process
+/// ends, by a socket that does not listen. Such a one keeps out outgoing connections and whoever looks for a free port, but
+/// no server that sets `SO_REUSEADDR`, as all servers do that are to come back after a restart. Who connects is refused.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
+    static HELD: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
     // Test binaries that run at the same time begin in different places.
     let start =
         u16::try_from(std::process::id() * 101 % u32::from(PORTS)).expect("less than the number of ports");
@@ -25,11 +28,21 @@ pub fn free_port() -> u16 {
         let offset = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = FIRST_PORT
             + u16::try_from((u32::from(start) + u32::from(offset)) % u32::from(PORTS)).expect("a port");
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if let Ok(socket) = hold(port) {
+            HELD.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
             return port;
         }
     }
     panic!("no free port between {FIRST_PORT} and {}", FIRST_PORT + PORTS);
+}
+
+/// Takes a port that nobody has, and then lets those in who ask for it with `SO_REUSEADDR`.
+fn hold(port: u16) -> std::io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    // On all addresses: some servers listen on every one.
+    socket.bind((Ipv4Addr::UNSPECIFIED, port).into())?;
+    socket.set_reuseaddr(true)?;
+    Ok(socket)
 }
 
 /// [`free_port`] on 127.0.0.1.
