@@ -44,8 +44,8 @@ const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("CHANDL
     long_about = "\
 Brings the services of external registries aboard an Istio mesh.
 
-Reads registries (files in this version; Consul, Eureka and ZooKeeper are to follow) and serves what they know as Istio \
-resources to control planes, over the Mesh Configuration Protocol on xDS.",
+Reads registries (Consul, Eureka, ZooKeeper, files) and serves what they know as Istio resources to control planes, over \
+the Mesh Configuration Protocol, on xDS and in its older form; or writes them into Kubernetes.",
     after_help = "\
 The first five minutes:
   chandler serve                       samples on loopback

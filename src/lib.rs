@@ -9,6 +9,7 @@
 //! | L2 | [`runtime`], [`security`], [`limit`], [`telemetry`] | supervision, status, who may come, how much of it, logs |
 //! | L3 | [`registry`], [`delivery`], [`sink`], [`admin`] | the world: sockets and files. Siblings never import each other |
 //! | | [`config`], [`app`], [`cli`] | what the user wrote, the composition root, the commands |
+//! | | `fuzz` | tests only: whatever reads bytes from outside, for the fuzzer and for the corpus that it has grown |
 
 pub mod admin;
 pub mod app;

@@ -41,7 +41,7 @@ Examples:
   chandler get --wire mcp --pilot 1.4
 
   # From another machine, every column
-  chandler get we --server chandler.istio-system:9901 -o wide
+  chandler get we --server chandler.chandler:9901 -o wide
 
   # Over mutual TLS, or with a token
   chandler get --server chandler:9901 --ca ca.crt --cert tls.crt --key tls.key
@@ -56,8 +56,6 @@ pub(crate) struct Get {
     /// gRPC address of the server
     #[arg(long, value_name = "HOST:PORT", value_parser = host_port, default_value = "127.0.0.1:9901")]
     server: String,
-    #[command(flatten)]
-    dial: DialArgs,
     /// How to ask
     #[arg(long, value_enum, default_value_t)]
     wire: Wire,
@@ -73,6 +71,9 @@ pub(crate) struct Get {
     /// How long to wait for the first answer
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     timeout: Duration,
+    // Last: its heading would stand over whatever follows.
+    #[command(flatten)]
+    dial: DialArgs,
 }
 
 /// Reads any of kubectl's names for a kind.

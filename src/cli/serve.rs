@@ -21,9 +21,9 @@ use crate::telemetry::{REVISION, VERSION};
     long_about = "\
 Serve the registries' services to control planes.
 
-Reads the registries of the configuration and serves what they know as Istio resources, over MCP on xDS. Without a \
-configuration it serves samples on loopback: a quick start. Once everything listens it prints what is served and where; \
-logs go to standard error.
+Reads the registries of the configuration and serves what they know as Istio resources, over the Mesh Configuration \
+Protocol. Without a configuration it serves samples on loopback: a quick start. Once everything listens it prints what \
+is served and where; logs go to standard error.
 
 SIGTERM and Ctrl-C drain: new streams are refused, open ones end spread over the grace period. SIGHUP reads the \
 configuration again; its file is watched as well.",

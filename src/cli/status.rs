@@ -37,7 +37,7 @@ Examples:
   chandler status
 
   # Another one, for a script
-  chandler status --admin chandler-0.istio-system:9903 -o json
+  chandler status --admin chandler-0.chandler:9903 -o json
 
   # Over TLS, with a token
   chandler status --admin chandler-0:9903 --ca ca.crt --token-file token"
@@ -46,11 +46,12 @@ pub(crate) struct StatusArgs {
     /// Admin address of the server
     #[arg(long, value_name = "HOST:PORT", value_parser = host_port, default_value = "127.0.0.1:9903")]
     admin: String,
-    #[command(flatten)]
-    dial: DialArgs,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: StatusForm,
+    // Last: its heading would stand over whatever follows.
+    #[command(flatten)]
+    dial: DialArgs,
 }
 
 /// In what form the status is printed.
