@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::meter::{Meter, Process};
 use crate::subject::{QUIET, Subject};
-use crate::support::{Age, Certificates, Chandler, Consul, Istiod};
+use crate::support::{Certificates, Consul};
 use crate::{GROWTH, INSTANCES, SIZES};
 
 /// The claim: p99 from Consul's acknowledgement to the client's, over the quiet time.
@@ -30,13 +30,13 @@ const IDLE_TLS: Duration = Duration::from_secs(330);
 const IDLE_PLAIN: Duration = Duration::from_secs(250);
 
 /// A Consul of so many services, and how it is spoken to.
-struct Bench {
+pub(crate) struct Bench {
     consul: Consul,
     certificates: Certificates,
 }
 
 impl Bench {
-    async fn load(services: u32) -> Self {
+    pub(crate) async fn load(services: u32) -> Self {
         let certificates = Certificates::create();
         let consul = Consul::build()
             .https(
@@ -59,7 +59,8 @@ impl Bench {
         Self { consul, certificates }
     }
 
-    fn registry(&self, tls: bool) -> String {
+    /// The program's `registries`.
+    pub(crate) fn registry(&self, tls: bool) -> String {
         if !tls {
             return format!("- name: prod\n  consul: {{address: 'http://{}'}}", self.consul.address());
         }
@@ -74,7 +75,7 @@ impl Bench {
     }
 
     /// The first instance of a service moves to an address that nobody had.
-    async fn moves(&self, services: u32, turn: u32) -> String {
+    pub(crate) async fn moves(&self, services: u32, turn: u32) -> String {
         let address = format!("10.250.{}.{}", turn >> 8, turn & 255);
         let number = turn * 7919 % services;
         let mut service = instance(number, 0);
@@ -86,9 +87,9 @@ impl Bench {
 
     /// Waits until Consul has evaluated every query that waits there: a change in that time is noticed late, because
     /// Consul comes to it late.
-    async fn armed(&mut self, subject: &Subject) -> Duration {
+    pub(crate) async fn armed(&mut self, program: &Process) -> Duration {
         let began = Instant::now();
-        subject.process.settle_below(Duration::from_millis(25)).await;
+        program.settle_below(Duration::from_millis(25)).await;
         let server = Process(self.consul.process().pid().to_string());
         server.settle_below(Duration::from_millis(100)).await;
         began.elapsed()
@@ -149,15 +150,12 @@ pub(crate) async fn bench() -> bool {
             subject.changes(EARLY, QUICK, async |turn| bench.moves(services, EARLY_FROM + turn).await).await;
         changes.print("right after it, an instance moves");
         held &= changes.within(99) <= QUIET + LATENCY;
-        let armed = bench.armed(&subject).await;
+        let armed = bench.armed(&subject.process).await;
         println!("  until nothing moves any more: {:.1} s", armed.as_secs_f64());
         let changes = subject.changes(CHANGES, WINDOW, async |turn| bench.moves(services, turn).await).await;
         changes.print("an instance moves");
         held &= changes.within(99) <= QUIET + LATENCY;
         costs.push(changes.cpu);
-        if services == SIZES[0] && std::env::var_os("CHANDLER_ISTIOD_1_18").is_some() {
-            to_istiod(&bench, &subject.chandler, services).await;
-        }
     }
     println!(
         "  CPU of a change beside {} services over one beside {}: {:.2}x (at most {GROWTH}x); p99 at most {:?}",
@@ -169,47 +167,6 @@ pub(crate) async fn bench() -> bool {
     held && costs[1] <= GROWTH * costs[0]
 }
 
-/// The same until a real istiod has acknowledged.
-async fn to_istiod(bench: &Bench, chandler: &Chandler, services: u32) {
-    let istiod = Istiod::start(Age::V1_18, chandler.grpc, "").await;
-    let mut took = Vec::new();
-    let mut had = acknowledged(chandler, &None).await;
-    sleep(Duration::from_secs(5)).await;
-    for turn in 1000..1030 {
-        had = acknowledged(chandler, &None).await.or(had);
-        sleep(Duration::from_millis(1200)).await;
-        bench.moves(services, turn).await;
-        let since = Instant::now();
-        had = acknowledged(chandler, &had).await;
-        took.push(since.elapsed());
-    }
-    took.sort();
-    println!(
-        "  the same until istiod 1.18.7 has acknowledged: p50 {:.1?} p90 {:.1?} worst {:.1?} of {}",
-        took[took.len() / 2],
-        took[took.len() * 9 / 10],
-        took[took.len() - 1],
-        took.len()
-    );
-    drop(istiod);
-}
-
-/// The version that istiod has acknowledged, once it is another.
-async fn acknowledged(chandler: &Chandler, had: &Option<String>) -> Option<String> {
-    loop {
-        let clients = chandler.api("/api/v1/clients").await;
-        let all = clients.as_array().or(clients["clients"].as_array()).unwrap();
-        let watches =
-            all.iter().filter(|c| c["wire"] == "xds").flat_map(|c| c["watches"].as_array()).flatten();
-        let entries = watches.filter(|w| w["asked"].as_str().is_some_and(|a| a.ends_with("/ServiceEntry")));
-        let version = entries.filter_map(|w| w["acknowledged"].as_str()).next().map(str::to_owned);
-        if version.is_some() && version != *had {
-            return version;
-        }
-        sleep(Duration::from_millis(2)).await;
-    }
-}
-
 /// What watching costs when nothing happens. Printed, but for the connections.
 pub(crate) async fn idle() -> bool {
     let services = SIZES[1];
@@ -218,7 +175,7 @@ pub(crate) async fn idle() -> bool {
     let mut held = true;
     for (name, tls, window) in [("TLS and HTTP/2", true, IDLE_TLS), ("plaintext", false, IDLE_PLAIN)] {
         let (subject, first) = Subject::start(&bench.registry(tls), services as usize).await;
-        bench.armed(&subject).await;
+        bench.armed(&subject.process).await;
         first.print(subject.resident_mib());
         let (meter, before) = (Meter::start(&subject.process), bench.requests().await);
         sleep(window).await;

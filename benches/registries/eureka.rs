@@ -10,9 +10,9 @@ use crate::support::{Eureka, instance};
 use crate::{GROWTH, INSTANCES, SIZES};
 
 /// How often the program asks in this bench.
-const POLL: Duration = Duration::from_secs(1);
+pub(crate) const POLL: Duration = Duration::from_secs(1);
 /// How long the server's answers may be old, as `Eureka::build` sets it.
-const CACHE: Duration = Duration::from_millis(500);
+pub(crate) const CACHE: Duration = Duration::from_millis(500);
 /// Beside a poll and the server's cache: the claim of Consul.
 const BEYOND: Duration = Duration::from_millis(100);
 /// Changes that are measured beside each size.
@@ -33,7 +33,8 @@ fn one(service: u32, number: u32) -> Value {
     one
 }
 
-async fn load(services: u32) -> Eureka {
+/// A server of so many applications, of whose registration nothing is news any more.
+pub(crate) async fn load(services: u32) -> Eureka {
     let server = Eureka::build()
         .environment("_JAVA_OPTIONS", "-Xmx3g")
         .property("server.tomcat.max-keep-alive-requests", "-1")
@@ -61,6 +62,25 @@ async fn load(services: u32) -> Eureka {
     server
 }
 
+/// The program's `registries`.
+pub(crate) fn registry(server: &Eureka) -> String {
+    format!(
+        "- name: spring\n  eureka: {{servers: ['http://{}/eureka'], interval: {}s, settle: 0s, \
+         limits: {{body: 256MiB}}}}",
+        server.address(),
+        POLL.as_secs()
+    )
+}
+
+/// The first instance of an application moves to an address that nobody had.
+pub(crate) async fn moves(server: &Eureka, services: u32, turn: u32) -> String {
+    let address = format!("10.250.{}.{}", turn >> 8, turn & 255);
+    let mut one = one(turn * 7919 % services, 0);
+    one["instance"]["ipAddr"] = json!(address);
+    server.register(&one).await;
+    address
+}
+
 /// First read and changes; whether the claims hold.
 pub(crate) async fn bench() -> bool {
     println!(
@@ -71,24 +91,11 @@ pub(crate) async fn bench() -> bool {
         let since = Instant::now();
         let server = load(services).await;
         println!("  {services} applications registered in {:.0?}", since.elapsed());
-        let registry = format!(
-            "- name: spring\n  eureka: {{servers: ['http://{}/eureka'], interval: {}s, settle: 0s, \
-             limits: {{body: 256MiB}}}}",
-            server.address(),
-            POLL.as_secs()
-        );
-        let (mut subject, first) = Subject::start(&registry, services as usize).await;
+        let (mut subject, first) = Subject::start(&registry(&server), services as usize).await;
         sleep(Duration::from_secs(3)).await;
         first.print(subject.resident_mib());
-        let changes = subject
-            .changes(CHANGES, WINDOW, async |turn| {
-                let address = format!("10.250.{}.{}", turn >> 8, turn & 255);
-                let mut one = one(turn * 7919 % services, 0);
-                one["instance"]["ipAddr"] = json!(address);
-                server.register(&one).await;
-                address
-            })
-            .await;
+        let changes =
+            subject.changes(CHANGES, WINDOW, async |turn| moves(&server, services, turn).await).await;
         changes.print("an instance moves");
         held &= changes.within(99) <= POLL + CACHE + QUIET + BEYOND;
         costs.push(changes.cpu);

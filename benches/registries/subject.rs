@@ -21,7 +21,7 @@ pub(crate) struct Subject {
 
 /// What a complete read took.
 pub(crate) struct First {
-    wall: Duration,
+    pub(crate) wall: Duration,
     cpu: Duration,
     peak: u64,
     pub(crate) services: usize,

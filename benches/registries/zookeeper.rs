@@ -11,6 +11,8 @@ use crate::{GROWTH, INSTANCES, SIZES};
 
 /// What a change may take beyond what it waits on purpose.
 const BEYOND: Duration = Duration::from_millis(100);
+/// The claim: twelve nodes for each interface are read in seconds.
+const FIRST: Duration = Duration::from_secs(30);
 /// Changes that are measured beside each size.
 const CHANGES: u32 = 20;
 /// By then a change is long through.
@@ -87,6 +89,7 @@ pub(crate) async fn bench() -> bool {
             let (mut subject, first) = Subject::start(&registries, services as usize).await;
             sleep(Duration::from_secs(3)).await;
             first.print(subject.resident_mib());
+            held &= first.wall <= FIRST;
             let client = server.client().await;
             let changes = subject
                 .changes(CHANGES, WINDOW, async |turn| {
