@@ -14,8 +14,14 @@ const LONGEST_LIST_GAP: Duration = Duration::from_secs(1);
 /// How long the list may stay silent. Its answer proves that there is a leader; and lost rights, which wake nobody, show in
 /// the second one at the latest.
 pub(super) const LIST_WAIT: Duration = Duration::from_secs(30);
-/// How long a service may: Consul's own default.
-pub(super) const SERVICE_WAIT: Duration = Duration::from_secs(300);
+/// How long one of few services may. An answer that is swallowed on its way is missed for as long.
+const SHORTEST_WAIT: Duration = Duration::from_secs(60);
+/// How long one of very many may: Consul's own default.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// For each service: two thousand questions a minute of up to ten thousand services.
+const WAIT_EACH: Duration = Duration::from_millis(30);
+/// How long `service-defaults` may: they hardly ever change.
+pub(super) const DEFAULTS_WAIT: Duration = LONGEST_WAIT;
 /// Peers' lists have no index to wait for.
 pub(super) const PEER_LIST: Duration = Duration::from_secs(10);
 /// Until `service-defaults` are asked for again after they could not be read.
@@ -52,6 +58,12 @@ pub(super) fn mode(strategy: Strategy, services: usize, limit: usize, now: Mode)
         Strategy::Auto if fits => Mode::Each,
         Strategy::Auto | Strategy::Sweep => Mode::Sweep,
     }
+}
+
+/// How long each of so many services may stay silent: as short as so many questions a minute allow.
+pub(super) fn service_wait(services: usize) -> Duration {
+    let services = u32::try_from(services).unwrap_or(u32::MAX);
+    WAIT_EACH.saturating_mul(services).clamp(SHORTEST_WAIT, LONGEST_WAIT)
 }
 
 /// How long after a list of so many bytes the next one is asked for: a megabyte at a time would be most of what we do.
@@ -143,6 +155,16 @@ mod tests {
         assert_eq!(list_gap(0), GAP);
         assert_eq!(list_gap(100_000), Duration::from_millis(350));
         assert_eq!(list_gap(usize::MAX), LONGEST_LIST_GAP);
+    }
+
+    #[test]
+    fn many_services_wait_longer_so_that_no_more_is_asked_in_a_minute() {
+        let asked =
+            |services: u32| f64::from(services) * 60.0 / service_wait(services as usize).as_secs_f64();
+        assert_eq!((service_wait(0), service_wait(usize::MAX)), (SHORTEST_WAIT, LONGEST_WAIT));
+        for services in [1, 100, 2000, 5000, 10_000] {
+            assert!(asked(services) < 2000.5, "{services}: {}", asked(services));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -61,21 +61,31 @@ impl Asked {
     }
 }
 
-/// The connections over which so many services are watched.
+/// How so many services are watched: over which connections, and how long each question waits.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::registry::consul) struct Lanes(u64);
+pub(in crate::registry::consul) struct Lanes {
+    count: u64,
+    wait: Duration,
+}
+
+/// The same for one of them.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::registry::consul) struct Lane {
+    number: u16,
+    wait: Duration,
+}
 
 impl Lanes {
     /// For so many `services`. Where a connection carries one request at a time there is but one lane.
     pub(in crate::registry::consul) fn new(services: usize, multiplexed: bool) -> Self {
         let lanes = if multiplexed { services / crate::registry::consul::STREAMS + 1 } else { 0 };
-        Self(u64::try_from(lanes).unwrap_or(1))
+        Self { count: u64::try_from(lanes).unwrap_or(1), wait: plan::service_wait(services) }
     }
 
     /// Where a service is watched: it stays with its connection as long as their number stays.
-    pub(in crate::registry::consul) fn of(self, name: &str) -> u16 {
-        let lane = xxh3_64(name.as_bytes()).checked_rem(self.0).map_or(0, |lane| lane + 1);
-        u16::try_from(lane).unwrap_or_default()
+    pub(in crate::registry::consul) fn of(self, name: &str) -> Lane {
+        let lane = xxh3_64(name.as_bytes()).checked_rem(self.count).map_or(0, |lane| lane + 1);
+        Lane { number: u16::try_from(lane).unwrap_or_default(), wait: self.wait }
     }
 }
 
@@ -84,7 +94,7 @@ pub(in crate::registry::consul) fn watch(
     scope: &ScopeWatch,
     name: &Arc<str>,
     known: Option<Index>,
-    lane: u16,
+    lane: Lane,
     after: Duration,
 ) -> (Asking, AbortHandle) {
     // Should an answer lack its index, it is asked for again, but not in a loop.
@@ -93,7 +103,7 @@ pub(in crate::registry::consul) fn watch(
     let asking = async move {
         sleep(after).await;
         let asked = Asked { how: How::Poll, known, at: Instant::now() };
-        let page = api.instances(&place, &name, asked.ask(plan::SERVICE_WAIT), lane).await;
+        let page = api.instances(&place, &name, asked.ask(lane.wait), lane.number).await;
         Done::Service(name, asked, page)
     };
     let (asking, handle) = abortable(asking);
@@ -119,7 +129,7 @@ impl Session {
         let (api, place) = (self.scope.shared.api.clone(), Arc::clone(&self.scope.place));
         self.open.push(Box::pin(async move {
             sleep(after).await;
-            Done::Defaults(api.service_defaults(&place, Ask::Beyond(index, plan::SERVICE_WAIT)).await)
+            Done::Defaults(api.service_defaults(&place, Ask::Beyond(index, plan::DEFAULTS_WAIT)).await)
         }));
     }
 
@@ -160,7 +170,7 @@ impl Session {
         self.open.push(Box::pin(async move {
             sleep(after).await;
             let asked = Asked { how, known, at: Instant::now() };
-            let page = api.instances(&place, &name, asked.ask(plan::SERVICE_WAIT), 0).await;
+            let page = api.instances(&place, &name, asked.ask(Duration::ZERO), 0).await;
             Done::Service(name, asked, page)
         }));
     }
