@@ -183,9 +183,15 @@ fn login(f: &mut Fields<'_, '_>, base: &Path) -> ZooKeeperLogin {
     }
 }
 
+/// For good: there is a better way to what that switch is used for.
+const UNVERIFIED: &str = "`insecureSkipVerify` does not exist here: whoever stood between could put any instance into the mesh. \
+    If the servers' authority is unknown, write its certificate into `caFile`; if their certificates have other names than their \
+    addresses, write these names into `servers`";
+
 /// The client trusts nobody by itself, so whom to trust has to be said.
 fn tls(f: &mut Fields<'_, '_>, base: &Path) -> Option<TlsFiles> {
     let mut f = f.section("tls");
+    f.never("insecureSkipVerify", UNVERIFIED);
     let mut file = |key| f.get(key, |n| secret::path(n, base));
     let (ca, cert, key) = (file("caFile"), file("certFile"), file("keyFile"));
     if f.is_void() {

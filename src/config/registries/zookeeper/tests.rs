@@ -73,6 +73,7 @@ fn what_makes_no_sense_is_refused_with_what_to_write() {
         ("servers: [a], auth: kerberos, username: u, password: p", "`digest` or `sasl`"),
         ("servers: [a], username: 'u:v', password: p", "no colon"),
         ("servers: [a], tls: {}", "`caFile` is missing"),
+        ("servers: [a], tls: {caFile: x, insecureSkipVerify: true}", "write its certificate into `caFile`"),
         ("servers: [a], tls: {caFile: x, keyFile: y}", "go together"),
         ("servers: [a], layouts: []", "no layout"),
         ("servers: [a], layouts: [{}]", "which layout is this"),

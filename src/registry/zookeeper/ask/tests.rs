@@ -2,6 +2,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use super::*;
@@ -74,6 +75,33 @@ async fn who_never_answers_delays_nobody_who_was_not_asked() {
     let began = Instant::now();
     while asker.next(&*peek).await.key.application != "good".into() {}
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn whoever_takes_a_call_and_never_answers_is_given_up_over_every_protocol() {
+    // The system takes connections for the one; the other begins to speak HTTP/2 and says no more.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let polite = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ports = [silent.local_addr().unwrap().port(), polite.local_addr().unwrap().port()];
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = polite.accept().await {
+            stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+            open.push(stream);
+        }
+    });
+    let manners = [Manner::Grpc, Manner::Triple, Manner::Dubbo];
+    let all = manners.into_iter().flat_map(|manner| ports.map(|port| Target { manner, ..target(port) }));
+    let questions = all.enumerate().map(|(n, one)| question(&format!("hangs{n}"), vec![one])).collect();
+    let peek = report(|_| None);
+    let mut asker = Asker::default();
+    asker.set(questions);
+    for _ in 0..6 {
+        let finding = asker.next(&*peek).await;
+        let why = finding.outcome.unwrap_err();
+        assert!(why.ends_with("no answer within 3 s"), "{}: {why}", finding.key.application);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use tokio::net::TcpListener;
@@ -94,6 +96,44 @@ async fn either_age_of_triple_is_asked_and_read() {
     assert_eq!(&*metadata.of("a.A")[0].protocol, "tri");
     let why = call(&at.to_string(), "r2").await.unwrap_err();
     assert_eq!(why, "it answers with gRPC status 5");
+}
+
+/// Answers every call with 100 MB, as it announces; how many of these were taken from it.
+async fn flood() -> (SocketAddr, Arc<AtomicUsize>, Owned) {
+    const WHOLE: usize = 100_000_000;
+    const PIECE: usize = 100_000;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (at, taken) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&taken);
+    let service = tower::service_fn(move |_: http::Request<axum::body::Body>| {
+        let (count, length) = (Arc::clone(&count), u32::try_from(WHOLE).unwrap().to_be_bytes());
+        let frame = [&[0], &length[..]].concat();
+        let pieces = (0..WHOLE / PIECE).map(move |_| {
+            count.fetch_add(PIECE, Ordering::Relaxed);
+            vec![0; PIECE]
+        });
+        let all = std::iter::once(frame).chain(pieces).map(Ok::<_, Infallible>);
+        let body = axum::body::Body::from_stream(tokio_stream::iter(all));
+        let answer = http::Response::builder().header("content-type", "application/grpc").body(body).unwrap();
+        std::future::ready(Ok::<_, Infallible>(answer))
+    });
+    let router = tonic::service::Routes::from(axum::Router::new().fallback_service(service));
+    let server = tonic::transport::Server::builder().add_routes(router);
+    let task = Owned::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)).map(drop));
+    (at, taken, task)
+}
+
+#[tokio::test]
+async fn an_answer_of_100_mb_is_refused_at_its_beginning() {
+    let (at, taken, _server) = flood().await;
+    for outcome in
+        [call(&at.to_string(), "r1").await, call_wrapped(&at.to_string(), "app", "1.0.0", "r1").await]
+    {
+        assert_eq!(outcome.unwrap_err(), format!("it answers with more than {MAX_ANSWER} bytes"));
+    }
+    // Twice what is in the windows of a stream and in the sockets.
+    let taken = taken.load(Ordering::Relaxed);
+    assert!(taken < 30_000_000, "{taken} of 200,000,000");
 }
 
 #[tokio::test]
