@@ -4,9 +4,9 @@
 mod consul;
 #[cfg(feature = "eureka")]
 mod eureka;
-#[cfg(feature = "http-registries")]
+#[cfg(any(feature = "consul", feature = "eureka"))]
 mod http;
-#[cfg(feature = "http-registries")]
+#[cfg(any(feature = "consul", feature = "eureka"))]
 mod unusable;
 #[cfg(feature = "zookeeper")]
 mod zookeeper;

@@ -19,14 +19,10 @@ impl Again {
         Self { changes, last: Instant::now() }
     }
 
-    /// It has just been read again.
+    /// It has just been read again. (Consul begins anew with each complete read.)
+    #[cfg(any(feature = "eureka", feature = "files", feature = "zookeeper"))]
     pub(crate) fn was_read(&mut self) {
         self.last = Instant::now();
-    }
-
-    /// Whether a read is due now.
-    pub(crate) fn is_due(&self) -> bool {
-        self.due().is_some_and(|at| at <= Instant::now())
     }
 
     /// Returns when a read is due.

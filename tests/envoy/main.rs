@@ -42,5 +42,9 @@ mod consul;
 mod dubbo;
 #[cfg(feature = "eureka")]
 mod eureka;
+#[cfg_attr(
+    not(all(feature = "consul", feature = "eureka", feature = "zookeeper")),
+    allow(dead_code, reason = "the tests of each registry use some of it")
+)]
 mod mesh;
 mod rows;

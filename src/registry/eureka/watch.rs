@@ -99,11 +99,9 @@ impl Life {
             let failed = self.round().await?;
             self.report(&failed);
             tokio::select! {
+                biased;
+                () = self.again.wait() => self.shared.state().read_everything(),
                 () = sleep(jittered(self.shared.interval)) => {}
-                () = self.again.wait() => {}
-            }
-            if self.again.is_due() {
-                self.shared.state().read_everything();
             }
         }
     }
