@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::need::Need;
 use super::place::Place;
-use super::process::{PATIENCE, Process, eventually};
+use super::process::{Process, STARTING, eventually};
 
 /// A running probe. Its output goes to a file, so that a test that does not read holds nothing up.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl Probe {
     pub async fn next_where(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut passed = Vec::new();
         let waited_for = format!("{what} from the probe");
-        eventually(&waited_for, PATIENCE, async || {
+        eventually(&waited_for, STARTING, async || {
             // Its state first: what it wrote before it ended is then in the file.
             let ended = self.process.exited();
             while let Some(line) = self.poll() {

@@ -11,7 +11,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// How long anything here may take before the test is given up. Generous: the machine may be busy; nothing waits for it
 /// unless something is wrong.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The same for a server's start, and all else that ends with the process that is waited for: on a machine with twenty others
+/// at work a Java server takes more than a minute to answer first.
+pub const STARTING: Duration = Duration::from_secs(300);
 
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(10);
@@ -130,7 +134,7 @@ impl Process {
         let waited_for = format!("{what} of {}", self.name);
         let child = &mut self.child;
         let name = &self.name;
-        eventually(&waited_for, PATIENCE, async || {
+        eventually(&waited_for, STARTING, async || {
             if let Some(status) = child.try_wait().expect("its state") {
                 panic!("{name} ended ({status}) before {what}");
             }
@@ -167,9 +171,11 @@ impl Process {
         self.wait().await
     }
 
-    /// SIGKILL.
+    /// SIGKILL, unless it has ended already.
     pub async fn kill(&mut self) {
-        self.child.kill().await.expect("a process of ours can be killed");
+        if self.exited().is_none() {
+            self.child.kill().await.expect("a process of ours can be killed");
+        }
     }
 }
 
