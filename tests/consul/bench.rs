@@ -30,7 +30,8 @@ pub(crate) fn settings(addresses: &[String]) -> ConsulSettings {
             addresses,
             tls: TlsFiles::default(),
             credentials: Credentials::None,
-            limits: Limits::default(),
+            // Nothing here is late for being asked of a busy machine.
+            limits: Limits { connect: SOON / 2, read: SOON / 2, ..Limits::default() },
         },
         datacenters: Vec::new(),
         local_datacenter: None,
@@ -213,6 +214,12 @@ impl Bench {
 
     pub(crate) fn problem(&self) -> String {
         self.status.registries().get(&self.name).and_then(|r| r.problem.clone()).unwrap_or_default()
+    }
+
+    /// Waits until nothing is said to be wrong: that is said apart from what was read.
+    pub(crate) async fn until_well(&self) {
+        let well = async || self.problem().is_empty().then_some(());
+        crate::support::eventually("nothing wrong", SOON, well).await;
     }
 
     pub(crate) fn shown(&self) -> String {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, settings};
-use crate::support::{Ask, Consul, PATIENCE, eventually};
+use crate::bench::{Bench, SOON, settings};
+use crate::support::{Ask, Consul, eventually};
 use crate::{needs, settled};
 
 fn at(consul: &Consul) -> Vec<String> {
@@ -24,7 +24,7 @@ async fn two_datacenters_are_two_scopes_and_the_loss_of_one_costs_the_other_noth
     let mut there = with(there, "web").await;
     let join = format!("/v1/agent/join/127.0.0.1:{}?wan=1", there.wan_port());
     here.ask(Ask::new("PUT", join)).await.ok();
-    eventually("a way to the other datacenter", PATIENCE, async || {
+    eventually("a way to the other datacenter", SOON, async || {
         let answer = here.ask(Ask::get("/v1/catalog/services?dc=dc2")).await;
         (answer.status == 200).then_some(())
     })
@@ -38,7 +38,7 @@ async fn two_datacenters_are_two_scopes_and_the_loss_of_one_costs_the_other_noth
     bench.until("a change over there", |b| b.endpoints("dc2/web") == ["10.0.0.7 One(81)"]).await;
     there.kill().await;
     let named = async || bench.problem().contains("dc2").then_some(());
-    eventually("its loss to be named", PATIENCE, named).await;
+    eventually("its loss to be named", SOON, named).await;
     here.register(&json!({"Name": "web", "Port": 82, "Address": "10.0.0.7"})).await;
     bench.until("a change here", |b| b.endpoints("web") == ["10.0.0.7 One(82)"]).await;
     assert_eq!(bench.endpoints("dc2/web"), ["10.0.0.7 One(81)"], "what is out of reach stays");

@@ -19,7 +19,7 @@ mod trouble;
 
 /// Waits until an agent's registrations have reached the catalogue, Consul's own among them.
 async fn settled(consul: &support::Consul, names: &[&str]) {
-    support::eventually("the catalogue to list what was registered", support::PATIENCE, async || {
+    support::eventually("the catalogue to list what was registered", bench::SOON, async || {
         let listed = consul.services().await;
         let all = names.iter().chain(&["consul"]).all(|name| listed.iter().any(|l| l == name));
         all.then_some(())

@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::PATIENCE;
-
+/// Longer than anything takes on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(300);
 /// How often the adapter asks in these tests.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -27,7 +27,8 @@ pub(crate) fn settings(servers: &[String]) -> EurekaSettings {
             addresses: servers.iter().map(|s| Address::parse(s).unwrap()).collect(),
             tls: TlsFiles::default(),
             credentials: Credentials::None,
-            limits: Limits { read: Duration::from_secs(10), ..Limits::default() },
+            // Nothing here is late for being asked of a busy machine.
+            limits: Limits { connect: SOON / 2, read: SOON / 2, ..Limits::default() },
         },
         regions: Vec::new(),
         format: Format::Json,
@@ -89,7 +90,7 @@ impl Bench {
 
     /// Takes in batches until `check` holds.
     pub(crate) async fn until(&mut self, what: &str, mut check: impl FnMut(&Self) -> bool) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + SOON;
         while !check(self) {
             let next = tokio::time::timeout_at(deadline, self.said.recv()).await;
             let Ok(delivery) = next else { panic!("waited in vain for {what}; told: {:#?}", self.told) };
@@ -112,10 +113,10 @@ impl Bench {
 
     /// How the life ended by itself, with everything that it said before.
     pub(crate) async fn end(&mut self) -> String {
-        while let Ok(Some(delivery)) = tokio::time::timeout(PATIENCE, self.said.recv()).await {
+        while let Ok(Some(delivery)) = tokio::time::timeout(SOON, self.said.recv()).await {
             self.take(delivery.batch);
         }
-        let ended = tokio::time::timeout(PATIENCE, &mut self.ended).await.expect("an end").unwrap();
+        let ended = tokio::time::timeout(SOON, &mut self.ended).await.expect("an end").unwrap();
         ended.expect_err("a failure").to_string()
     }
 
@@ -137,7 +138,7 @@ impl Bench {
                 }
             }
         };
-        let waited = tokio::time::timeout(PATIENCE, looks).await;
+        let waited = tokio::time::timeout(SOON, looks).await;
         assert!(waited.is_ok(), "waited in vain for {what}: {:?}", self.problem());
     }
 

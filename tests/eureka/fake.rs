@@ -14,6 +14,8 @@ pub(crate) enum Say {
     Whole(&'static str, Vec<String>, Vec<u8>),
     /// The beginning of a body that was announced to be longer; then the connection closes.
     Cut(Vec<u8>),
+    /// The beginning of a body that was announced to be longer; then nothing, ever.
+    Stall(Vec<u8>),
     /// A body without end, of spaces after the beginning of an answer.
     Endless,
     /// Nothing, ever.
@@ -102,15 +104,22 @@ async fn serve(mut stream: TcpStream, script: Arc<Mutex<Script>>, seen: Arc<Mute
             );
             stream.write_all(&[head.as_bytes(), &body].concat()).await
         }
-        Say::Cut(body) => {
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len() + 100);
-            stream.write_all(&[head.as_bytes(), &body].concat()).await
-        }
+        Say::Cut(body) => stream.write_all(&beginning(&body)).await,
+        Say::Stall(body) => match stream.write_all(&beginning(&body)).await {
+            Ok(()) => std::future::pending().await,
+            gone => gone,
+        },
         Say::Endless => endless(&mut stream).await,
         Say::Hang => std::future::pending().await,
         Say::Close => Ok(()),
     };
     let _closed = stream.shutdown().await;
+}
+
+/// An answer that breaks off after `body`, which is less than it announces.
+fn beginning(body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len() + 100);
+    [head.as_bytes(), body].concat()
 }
 
 /// 200 MB unless the other side has enough before.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chandler::registry::eureka::Format;
+use chandler::registry::eureka::{EurekaSettings, Format};
 
-use crate::bench::{Bench, INTERVAL, settings};
+use crate::bench::{Bench, INTERVAL, SOON, settings};
 use crate::fake::{Fake, Request, Say};
 use crate::support::free_address;
 
@@ -47,7 +47,7 @@ async fn faulty() -> Vec<(Fake, &'static str)> {
     let to_itself = vec!["Location: /eureka/apps".to_owned()];
     let whole = listed("UP_1_", &["a"]);
     vec![
-        (Fake::saying(Say::Hang).await, "took longer than"),
+        (Fake::saying(Say::Hang).await, "the beginning of the answer took longer than"),
         (Fake::saying(Say::Close).await, "closed the connection"),
         (Fake::saying(Say::status("500 Internal Server Error", "out of heap")).await, "500"),
         (Fake::saying(Say::status("429 Too Many Requests", "")).await, "limits requests"),
@@ -59,18 +59,24 @@ async fn faulty() -> Vec<(Fake, &'static str)> {
         (Fake::saying(Say::json("{\"status\":\"ok\"}")).await, "no list of applications"),
         (Fake::saying(Say::json(&whole[..whole.len() - 40])).await, "breaks off"),
         (Fake::saying(Say::Cut(whole.clone().into_bytes())).await, "broke off"),
+        (Fake::saying(Say::Stall(whole.clone().into_bytes())).await, "the answer took longer than"),
         (Fake::saying(Say::json("")).await, "nothing was answered"),
         (Fake::saying(Say::Endless).await, "larger than"),
     ]
 }
 
+/// Settings for servers that hang: each costs so long, and no other may seem to on a busy machine.
+fn impatient(servers: &[String]) -> EurekaSettings {
+    let mut settings = settings(servers);
+    let limits = &mut settings.http.limits;
+    (limits.connect, limits.read, limits.body) = (Duration::from_secs(2), Duration::from_secs(2), 1 << 20);
+    settings
+}
+
 #[tokio::test]
 async fn a_server_that_does_not_answer_as_it_should_ends_the_life_with_words_and_says_nothing() {
     for (fake, words) in faulty().await {
-        let mut settings = settings(&[fake.url()]);
-        settings.http.limits.read = Duration::from_millis(300);
-        settings.http.limits.body = 1 << 20;
-        let mut bench = Bench::start(settings);
+        let mut bench = Bench::start(impatient(&[fake.url()]));
         let why = bench.end().await;
         assert!(why.contains(words) && why.contains(&fake.address.to_string()), "{words}: {why}");
         assert!(bench.told.is_empty(), "{words}: {:?}", bench.told);
@@ -100,10 +106,7 @@ async fn nobody_at_the_address_is_said_to_be_so() {
 async fn another_server_is_asked_in_the_same_round() {
     for (fake, words) in faulty().await {
         let healthy = good(&["a", "b"]).await;
-        let mut settings = settings(&[fake.url(), healthy.url()]);
-        settings.http.limits.read = Duration::from_millis(300);
-        settings.http.limits.body = 1 << 20;
-        let mut bench = Bench::start(settings);
+        let mut bench = Bench::start(impatient(&[fake.url(), healthy.url()]));
         bench.holds(&["APP[a,b]"]).await;
         // The next round asks the one that answered.
         let asked = healthy.requests().len();
@@ -124,7 +127,9 @@ async fn the_server_that_failed_is_named_while_another_answers() {
         false => Say::json(listed("UP_1_", &["a"])),
     })
     .await;
-    let mut bench = Bench::start(settings(&[broken.url(), healthy.url()]));
+    let mut settings = settings(&[broken.url(), healthy.url()]);
+    settings.http.limits.read = SOON * 2;
+    let mut bench = Bench::start(settings);
     let address = broken.address.to_string();
     bench
         .until_problem("its name", |p| {

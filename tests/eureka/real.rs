@@ -6,8 +6,8 @@ use chandler::model::endpoint::EndpointPorts;
 use chandler::registry::eureka::{ExpiredLeases, Format};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, settings};
-use crate::support::{Ask, Eureka, PATIENCE, Spring, eventually, instance};
+use crate::bench::{Bench, SOON, settings};
+use crate::support::{Ask, Eureka, Spring, eventually, instance};
 
 fn url(eureka: &Eureka) -> String {
     format!("http://{}/eureka", eureka.address())
@@ -90,9 +90,19 @@ async fn a_lease_that_runs_out_is_told_from_a_deregistration() {
     needs!(Eureka);
     let eureka = Eureka::start().await;
     register(&eureka, "stays", "10.0.0.1").await;
-    eureka.register(&instance("short", "10.0.0.2", 8080, 2)).await;
     let mut bench = Bench::start(settings(&[url(&eureka)]));
-    bench.holds(&["SHORT[10.0.0.2:short:8080]", "STAYS[10.0.0.1:stays:8080]"]).await;
+    // It registers again and again until it has been seen: on a busy machine its lease may be over before.
+    let short = instance("short", "10.0.0.2", 8080, 2);
+    let registering = async {
+        loop {
+            eureka.register(&short).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::select! {
+        () = bench.holds(&["SHORT[10.0.0.2:short:8080]", "STAYS[10.0.0.1:stays:8080]"]) => {}
+        () = registering => {}
+    }
     bench.holds(&["STAYS[10.0.0.1:stays:8080]"]).await;
     assert_eq!(bench.told.last().unwrap(), "-SHORT expired");
     eureka.cancel("STAYS", &id("stays", "10.0.0.1")).await;
@@ -174,11 +184,12 @@ async fn changes_that_a_delta_no_longer_holds_are_found_by_the_hash_code() {
     let eureka = Eureka::build()
         .property("eureka.server.retention-time-in-m-s-in-delta-queue", "1")
         .property("eureka.server.delta-retention-timer-interval-in-ms", "1")
+        // A list that is asked for between changes can stay in the server's cache until this is over: by default 180 s.
+        .property("eureka.server.response-cache-auto-expiration-in-seconds", "2")
         .start()
         .await;
     let mut settings = settings(&[url(&eureka)]);
-    // Longer than the changes take: a list that is asked for between them can stay in the server's cache for 180 s.
-    settings.interval = Duration::from_secs(3);
+    settings.interval = Duration::from_secs(1);
     let mut bench = Bench::start(settings);
     bench.until("the first read", |b| !b.told.is_empty()).await;
     for n in 1..=20 {
@@ -210,7 +221,7 @@ async fn when_one_of_two_peers_is_killed_the_other_answers_and_nothing_flickers(
     let both = ["BILLS[10.0.0.2:bills:8080]", "ORDERS[10.0.0.1:orders:8080]"];
     bench.holds(&both).await;
     // Instances alone are not answered from a cache.
-    eventually("the first's at the second", PATIENCE, async || {
+    eventually("the first's at the second", SOON, async || {
         let path = format!("/eureka/apps/ORDERS/{}", id("orders", "10.0.0.1"));
         (second.ask(Ask::get(path)).await.status == 200).then_some(())
     })
@@ -228,11 +239,12 @@ async fn a_server_restarted_empty_is_not_believed_until_its_clients_are_back() {
     register(&eureka, "orders", "10.0.0.1").await;
     register(&eureka, "bills", "10.0.0.2").await;
     let mut settings = settings(&[url(&eureka)]);
-    settings.rules.settle = Duration::from_secs(10);
+    // Everybody registers and is read within this, and three times this, on a busy machine, too.
+    settings.rules.settle = Duration::from_secs(20);
     let mut bench = Bench::start(settings);
     // It has only just learnt of them, by its own clock.
     bench.until("doubt", |b| !b.told.is_empty()).await;
-    assert!(bench.told[0].starts_with("=? it knows nothing older than 10s"), "{:#?}", bench.told);
+    assert!(bench.told[0].starts_with("=? it knows nothing older than 20s"), "{:#?}", bench.told);
     let both = ["BILLS[10.0.0.2:bills:8080]", "ORDERS[10.0.0.1:orders:8080]"];
     bench.holds(&both).await;
     eureka.kill().await;

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::bench::SOON;
 use crate::fake::{Fake, Say};
 use crate::faults::EMPTY;
-use crate::support::{Ask, Chandler, Eureka, PATIENCE, eventually, instance};
+use crate::support::{Ask, Chandler, Eureka, eventually, instance};
 
 fn registry(eureka: &Eureka, more: &str) -> String {
     format!(
@@ -42,7 +43,7 @@ async fn names_that_are_no_dns_names_become_hosts_and_two_that_become_one_are_to
     }
     let mut chandler = Chandler::build().registries(&registry(&eureka, "")).start().await;
     chandler.synced().await;
-    let hosts = eventually("every name", PATIENCE, async || {
+    let hosts = eventually("every name", SOON, async || {
         Some(hosts(&chandler).await).filter(|h| h.len() == names.len())
     })
     .await;
@@ -114,7 +115,7 @@ async fn what_is_registered_later_is_served_and_what_goes_down_is_not() {
     let mut chandler = Chandler::build().registries(&registry(&eureka, "")).start().await;
     chandler.synced().await;
     let endpoints = async |want: u64| {
-        eventually(&format!("{want} endpoints"), PATIENCE, async || {
+        eventually(&format!("{want} endpoints"), SOON, async || {
             let registries = chandler.api("/api/v1/registries").await;
             (registries[0]["endpoints"] == want).then_some(())
         })
