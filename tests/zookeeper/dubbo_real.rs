@@ -7,10 +7,10 @@ use chandler::model::service::Service;
 use chandler::registry::zookeeper::{By, DubboSettings, LayoutSettings, ZooKeeperSettings};
 
 use crate::support::{
-    Chandler, Dubbo, DubboAge, DubboBuilder, GREET, PATIENCE, Spring, ZooKeeper, eventually, free_port,
+    Chandler, Dubbo, DubboAge, DubboBuilder, GREET, Spring, ZooKeeper, eventually, free_port,
     zookeeper_leader,
 };
-use crate::world::{PERSISTENT, Watches, World, Writer, encoded, settings};
+use crate::world::{PERSISTENT, SOON, Watches, World, Writer, encoded, settings};
 
 const FIRST: &str = "10.20.0.1";
 const SECOND: &str = "10.20.0.2";
@@ -134,7 +134,7 @@ async fn says_the_same(age: DubboAge, protocols: &str, so: impl Fn(DubboBuilder)
     let what = format!("{age:?} over {listen}");
     world.until(&what, ready).await;
     assert_eq!(world.services.len(), 3, "and nothing is shown twice: {:?}", world.services.keys());
-    assert_eq!(world.how().problem, None);
+    world.until_well().await;
     provider.stop().await;
     world.until("its end", |w| w.services.is_empty()).await;
 }
@@ -302,11 +302,11 @@ async fn a_program_whose_session_expired_serves_the_providers_of_now() {
         provider(DubboAge::V3_3, &server).host(host).protocols(&format!("dubbo:{}", free_port()))
     };
     let mut first = over(FIRST).start().await;
-    let zk = format!("zookeeper: {{servers: ['{}'], sessionTimeout: 1s}}", server.address());
+    let zk = format!("zookeeper: {{servers: ['{}'], sessionTimeout: 4s}}", server.address());
     let registries = format!("- name: zk\n  {zk}\n  guard: {{confirmReads: 1, removalHold: 1s}}\n");
     let mut chandler = Chandler::build().registries(&registries).start().await;
     chandler.synced().await;
-    eventually("the first provider", PATIENCE, async || served(&chandler, FIRST).await).await;
+    eventually("the first provider", SOON, async || served(&chandler, FIRST).await).await;
     let sessions = server.metric("zk_global_sessions").unwrap();
     chandler.process().signal("STOP").await;
     server.sessions(sessions - 1).await;
@@ -314,7 +314,7 @@ async fn a_program_whose_session_expired_serves_the_providers_of_now() {
     let _second = over(SECOND).start().await;
     chandler.process().signal("CONT").await;
     chandler.process().wait_for_log("the ZooKeeper session expired").await;
-    eventually("the second provider alone", PATIENCE, async || served(&chandler, SECOND).await).await;
+    eventually("the second provider alone", SOON, async || served(&chandler, SECOND).await).await;
 }
 
 #[tokio::test]

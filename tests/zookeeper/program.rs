@@ -1,13 +1,13 @@
 //! The whole program: a configuration, a ZooKeeper, and what clients are told.
 
-use crate::support::{Chandler, PATIENCE, ZooKeeper, eventually};
-use crate::world::{EPHEMERAL, PERSISTENT, Writer, provider};
+use crate::support::{Chandler, ZooKeeper, eventually};
+use crate::world::{EPHEMERAL, PERSISTENT, SOON, Writer, provider};
 
 const SPRING: &str = r#"{"name":"stock","id":"1","address":"10.9.9.9","port":32773,"sslPort":null,
     "payload":{"@class":"org.springframework.cloud.zookeeper.discovery.ZookeeperInstance","metadata":{"instance_status":"UP"}}}"#;
 
 fn config(server: &ZooKeeper) -> String {
-    format!("- name: zk\n  zookeeper:\n    servers: ['{}']\n    sessionTimeout: 1s\n", server.address())
+    format!("- name: zk\n  zookeeper:\n    servers: ['{}']\n    sessionTimeout: 4s\n", server.address())
 }
 
 async fn hosts(chandler: &Chandler) -> Vec<String> {
@@ -25,7 +25,7 @@ async fn eventually_hosts(chandler: &Chandler, want: &[&str]) {
             .then_some(())
             .filter(|()| found.len() == want.len())
     };
-    eventually(&what, PATIENCE, check).await;
+    eventually(&what, SOON, check).await;
 }
 
 #[tokio::test]
@@ -39,8 +39,11 @@ async fn a_configuration_of_three_lines_serves_dubbo_and_spring() {
     let mut chandler = Chandler::build().registries(&config(&server)).start().await;
     chandler.synced().await;
     eventually_hosts(&chandler, &["app.dubbo", "stock.zookeeper"]).await;
-    let services = chandler.api("/api/v1/services").await.to_string();
-    assert!(services.contains("app.dubbo") && services.contains("stock.zookeeper"), "{services}");
+    eventually("both hosts", SOON, async || {
+        let services = chandler.api("/api/v1/services").await.to_string();
+        ["app.dubbo", "stock.zookeeper"].iter().all(|host| services.contains(host)).then_some(())
+    })
+    .await;
 
     let arguments =
         ["check", "--connect", "--config", chandler.config_file().to_str().unwrap()].map(str::to_owned);

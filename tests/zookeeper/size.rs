@@ -1,12 +1,9 @@
-//! Many nodes: what is read in which time, and what one change costs then.
+//! Many nodes: all of it is read, and one change is one change then. How long that takes is the benches' to say.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
 use zookeeper_client as zk;
 
 use crate::support::ZooKeeper;
-use crate::world::{PERSISTENT, Watches, World, Writer, provider, settings};
+use crate::world::{PERSISTENT, Watches, World, Writer, provider};
 
 /// Creates nodes, whose folders are there, in groups.
 async fn create_all(client: &zk::Client, paths: impl Iterator<Item = String>) {
@@ -40,26 +37,15 @@ async fn five_thousand(watches: Watches) {
     )
     .await;
 
-    let mut settings = settings(&[&server]);
-    // As long as the server grants: the machine may be busy.
-    settings.connect.session_timeout = Duration::from_secs(10);
-    let began = Instant::now();
-    let mut world = World::start(settings, watches);
-    world.until("all of it", |w| w.resets == 1).await;
-    let took = began.elapsed();
+    let mut world = World::of(&server, watches).await;
     assert_eq!(world.services.len(), 5000);
-    eprintln!("{watches:?}: 45,000 nodes were read in {took:?}");
-    assert!(took < Duration::from_secs(20), "{took:?}");
-
-    let began = Instant::now();
     writer.put(&provider(&interface(4321), "10.9.9.9:20880", ""), "", &PERSISTENT).await;
     world.until("one change", |w| !w.changes.is_empty()).await;
-    eprintln!("{watches:?}: a change took {:?}", began.elapsed());
     assert_eq!(world.changes, [(format!("/dubbo/{}", interface(4321)), None)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_thousand_interfaces_are_read_in_seconds_and_a_change_is_one_change() {
+async fn five_thousand_interfaces_are_read_and_a_change_is_one_change() {
     needs!(ZooKeeper);
     five_thousand(Watches::Recursive).await;
 }
@@ -81,7 +67,6 @@ async fn a_hundred_thousand_consumers_are_not_looked_at_and_as_many_providers_ar
     create_all(&writer.0, (0..100_000).map(|n| format!("/dubbo/a.A/consumers/c{n}"))).await;
     let address = |n: usize| format!("10.{}.{}.{}:1", n / 65536, n / 256 % 256, n % 256);
     create_all(&writer.0, (0..100_000).map(|n| provider("a.A", &address(n), ""))).await;
-    let mut world = World::start(settings(&[&server]), Watches::Recursive);
-    world.until("all of it", |w| w.resets == 1).await;
+    let world = World::of(&server, Watches::Recursive).await;
     assert_eq!(world.endpoints("/dubbo/a.A").len(), 100_000);
 }

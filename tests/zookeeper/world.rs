@@ -18,7 +18,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use zookeeper_client as zk;
 
-use crate::support::{PATIENCE, ZooKeeper};
+use crate::support::{ZooKeeper, eventually};
+
+/// Longer than anything takes on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(300);
+/// A session that is to end soon: one that is waited for.
+pub(crate) const SHORT: Duration = Duration::from_secs(2);
+/// One that is not to end: as long as the servers of these tests grant.
+const LONG: Duration = Duration::from_secs(10);
 
 /// A registry that is kept alive, and all that it has said.
 pub(crate) struct World {
@@ -53,7 +60,7 @@ pub(crate) fn settings(servers: &[&ZooKeeper]) -> ZooKeeperSettings {
         connect: ConnectSettings {
             servers: servers.iter().map(|s| s.address().to_string()).collect(),
             chroot: None,
-            session_timeout: Duration::from_secs(2),
+            session_timeout: LONG,
             login: Login::Nobody,
             tls: None,
         },
@@ -125,7 +132,7 @@ impl World {
     /// Hears on until `check` holds.
     #[track_caller]
     pub(crate) fn until(&mut self, what: &str, check: impl Fn(&Self) -> bool) -> impl Future<Output = ()> {
-        self.within(PATIENCE, what.to_owned(), check)
+        self.within(SOON, what.to_owned(), check)
     }
 
     async fn within(&mut self, limit: Duration, what: String, check: impl Fn(&Self) -> bool) {
@@ -153,10 +160,14 @@ impl World {
 
     /// Waits until the registry says so of itself.
     pub(crate) async fn until_it_says(&self, what: &str) {
-        crate::support::eventually(what, PATIENCE, async || {
-            self.how().problem.is_some_and(|p| p.contains(what)).then_some(())
-        })
-        .await;
+        eventually(what, SOON, async || self.how().problem.is_some_and(|p| p.contains(what)).then_some(()))
+            .await;
+    }
+
+    /// Waits until nothing is said to be wrong: that is said apart from what was read.
+    pub(crate) async fn until_well(&self) {
+        let well = async || (self.how().up && self.how().problem.is_none()).then_some(());
+        eventually("nothing wrong", SOON, well).await;
     }
 
     /// The endpoints of a service, as `address weight`.
