@@ -1,6 +1,6 @@
 //! One full read of a server, brought up to date by the delta right after it, and what it says of its own completeness. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ pub(super) struct Reading {
     pub(super) present: BTreeMap<InstanceKey, Instance>,
     /// What a delta right after it says is gone.
     pub(super) deleted: BTreeMap<InstanceKey, Cause>,
+    /// Whom only that delta shows, not the list.
+    added: BTreeSet<InstanceKey>,
     pub(super) hash: HashCode,
     /// As the server says it; absent: it says none, or some of what it lists cannot be counted.
     pub(super) claimed: Option<Box<str>>,
@@ -46,6 +48,7 @@ impl Reading {
         let mut reading = Self {
             present: BTreeMap::new(),
             deleted: BTreeMap::new(),
+            added: BTreeSet::new(),
             hash: HashCode::default(),
             claimed,
             oldest: None,
@@ -86,10 +89,14 @@ impl Reading {
             match entry.action {
                 Action::Put => {
                     self.deleted.remove(key);
+                    if !self.present.contains_key(key) {
+                        self.added.insert(key.clone());
+                    }
                     self.put(entry.instance.clone(), entry.lease);
                 }
                 Action::Delete => {
                     self.take(key);
+                    self.added.remove(key);
                     self.deleted.insert(key.clone(), cause(entry.lease.expired()));
                 }
             }
@@ -97,6 +104,23 @@ impl Reading {
         self.claimed = Some(claimed.into());
         self.deltas = Deltas::Fit;
         true
+    }
+
+    /// Leaves out whom an older cache shows again although the server has said since that they are gone (`gone`): in the
+    /// list, where the delta does not fit it, and in the delta where only that shows them. It fits all the same when one
+    /// came and one went between the two. Somebody who is really back is seen by the next read.
+    pub(super) fn without(&mut self, gone: impl Fn(&InstanceKey) -> bool) {
+        let suspects: Vec<InstanceKey> = match self.deltas {
+            Deltas::Fit => self.added.iter().filter(|key| gone(key)).cloned().collect(),
+            Deltas::Misfit => self.present.keys().filter(|key| gone(key)).cloned().collect(),
+            Deltas::Unknown | Deltas::None => return,
+        };
+        for key in &suspects {
+            self.take(key);
+        }
+        if !suspects.is_empty() {
+            self.deltas = Deltas::Misfit;
+        }
     }
 
     /// The server gives no deltas.

@@ -82,6 +82,8 @@ pub(super) struct State {
     no_deltas_until: Option<Moment>,
     doubted_since: Option<Moment>,
     doubt: Option<Arc<str>>,
+    /// Who a server said is gone, and when: for a while its caches may show them again.
+    gone: BTreeMap<InstanceKey, Moment>,
     nameless: Vec<Arc<str>>,
     stale: usize,
 }
@@ -101,6 +103,7 @@ impl State {
             no_deltas_until: None,
             doubted_since: None,
             doubt: None,
+            gone: BTreeMap::new(),
             nameless: Vec::new(),
             stale: 0,
         }
@@ -152,6 +155,7 @@ impl State {
             match entry.action {
                 Action::Put => {
                     let mut instance = entry.instance;
+                    self.gone.remove(&instance.key);
                     // Only a full read tells, and what stood in the queue before it would take it back.
                     let known = self.ledger.get(&instance.key);
                     instance.stale =
@@ -163,6 +167,7 @@ impl State {
                     self.ledger.remove(&entry.instance.key, &mut gone);
                     note_cause(&mut causes, &gone, cause(entry.lease.expired()));
                     touched.extend(gone);
+                    self.gone.insert(entry.instance.key, now);
                 }
             }
         }
@@ -204,7 +209,15 @@ impl State {
     }
 
     /// Takes in a full read of `server`.
-    pub(super) fn full(&mut self, reading: Reading, verdict: Verdict, server: usize, now: Moment) -> Batch {
+    pub(super) fn full(
+        &mut self,
+        mut reading: Reading,
+        verdict: Verdict,
+        server: usize,
+        now: Moment,
+    ) -> Batch {
+        self.gone.retain(|_, since| now.since(*since) < RETENTION);
+        reading.without(|key| self.gone.contains_key(key));
         match reading.deltas {
             Deltas::None => self.no_deltas(now),
             _ if server != self.server => self.no_deltas_until = None,
@@ -219,6 +232,7 @@ impl State {
         };
         let shown = doubt.is_some().then(|| self.only(&reading));
         let explicit = self.merge(&reading);
+        self.gone.extend(reading.deleted.keys().map(|key| (key.clone(), now)));
         self.doubt = doubt.clone();
         let mut batch = if self.complete { explicit } else { Vec::new() };
         let (items, trust) = match (doubt, shown) {

@@ -206,6 +206,31 @@ fn a_delta_that_is_older_than_the_full_read_changes_nothing_and_is_not_built_upo
 }
 
 #[test]
+fn who_is_gone_does_not_come_back_with_a_delta_that_is_older_than_the_full_read() {
+    let mut state = known("UP_2_", &["A/1", "A/2"]);
+    delta(&mut state, "UP_3_", &["A/3"]);
+    delta(&mut state, "UP_2_", &["A/1 UP DELETED"]);
+    // One came and one went since: both have three.
+    let mut late = Reading::new(answer("UP_2_", &["A/2", "A/3"]), Some(NOW));
+    assert!(late.refine(&answer("UP_3_", &["A/1", "A/3"])));
+    assert_eq!(told(&believe(&mut state, late, at(12))), ["=A[2,3]"]);
+    assert_eq!(state.plan(at(13)), Plan::Full(0), "one of the two was old");
+    let back = reading("UP_3_", &["A/1", "A/2", "A/3"]);
+    assert_eq!(told(&believe(&mut state, back, at(14))).last().unwrap(), "=A[1,2,3]");
+}
+
+#[test]
+fn who_is_gone_does_not_come_back_with_a_list_that_is_older_than_the_delta() {
+    let mut state = known("UP_2_", &["A/1", "A/2"]);
+    delta(&mut state, "UP_1_", &["A/1 UP DELETED"]);
+    let mut late = Reading::new(answer("UP_2_", &["A/1", "A/2"]), Some(NOW));
+    assert!(!late.refine(&answer("UP_7_", &["A/1 UP DELETED"])));
+    assert_eq!(told(&believe(&mut state, late, at(12))), ["=A[2]"]);
+    let back = reading("UP_2_", &["A/1", "A/2"]);
+    assert_eq!(told(&believe(&mut state, back, at(200))).last().unwrap(), "=A[1,2]");
+}
+
+#[test]
 fn a_full_read_from_a_cache_that_is_older_than_what_is_known_takes_nothing_away() {
     let mut state = known("UP_3_", &["A/1", "A/2", "A/3"]);
     let old = || {
