@@ -2,6 +2,7 @@
 //! that is published goes to the wires.
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::dial::Dials;
 use crate::app::settings;
@@ -49,10 +50,12 @@ impl Outward {
     }
 }
 
-/// What of `whole` goes to the wires, and who may change that. The task ends with the writer of the whole.
+/// What of `whole` goes to the wires, and who may change that. Once its writer is gone the last of it stays until `stop`: it
+/// is the writer's end that is to be told.
 pub(super) fn wires(
     mut whole: StoreReader,
     config: &Config,
+    stop: CancellationToken,
     tasks: &mut Critical,
 ) -> (StoreReader, watch::Sender<LeftOut>) {
     let (sender, mut left_out) = watch::channel(left_out_of(config));
@@ -65,7 +68,10 @@ pub(super) fn wires(
                 next = whole.next() => next,
                 Ok(()) = left_out.changed() => Some(whole.current()),
             };
-            let Some(next) = next else { return Ok::<(), String>(()) };
+            let Some(next) = next else {
+                stop.cancelled().await;
+                return Ok::<(), String>(());
+            };
             view.follow(next, &left_out.borrow_and_update());
         }
     });

@@ -71,7 +71,7 @@ impl App {
         let files = Owned::lasting("the keeper of certificates", stopped.clone(), move || {
             keeper.clone().run(stopped.clone())
         });
-        let (share, left_out) = wires(parts.reader.clone(), &config, &mut tasks);
+        let (share, left_out) = wires(parts.reader.clone(), &config, parts.shutdown.stopped(), &mut tasks);
         let (streams, doors) =
             listen(sockets, (&parts, share), &config, (delivery, metrics, &shown), &mut tasks);
         let mut outward = Outward::start(&config, streams, sinks, left_out).await;

@@ -1,11 +1,15 @@
 //! Every task has an owner. Critical ones end the process when they end; a registry's life is started again, and so is
 //! whatever else must go on.
+//!
+//! What is started again waits longer each time, so that a registry that is down is not stormed. What its life lasted counts
+//! as waited: one that fails once in a while is back at once, and none begins more often than the pauses allow.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -14,15 +18,16 @@ use crate::runtime::status::Status;
 
 /// The pause after a registry's first failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause: a registry that comes back is found within half a minute.
+/// The longest pause: a registry that comes back is found within half a minute. A life that lasted as long was a good one:
+/// the pauses start anew.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A life that lasted this long was a good one: the pauses start anew.
-const GOOD_LIFE: Duration = Duration::from_secs(60);
 
 /// What ends the process when it ends: the pipeline, the listeners.
 #[derive(Debug, Default)]
 pub struct Critical {
-    tasks: JoinSet<(&'static str, Result<(), String>)>,
+    tasks: JoinSet<Result<(), String>>,
+    /// Of those that have not ended: a panic takes everything else along that a task knows.
+    names: BTreeMap<Id, &'static str>,
 }
 
 /// How a critical task ended.
@@ -41,7 +46,8 @@ impl Critical {
         name: &'static str,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        self.tasks.spawn(async move { (name, task.await.map_err(|e| e.to_string())) });
+        let task = self.tasks.spawn(async move { task.await.map_err(|e| e.to_string()) });
+        self.names.insert(task.id(), name);
     }
 
     /// Waits until all have ended, but no longer than `within`; how many have not.
@@ -53,10 +59,11 @@ impl Critical {
 
     /// Waits for the next end; `None` once all have ended.
     pub async fn next(&mut self) -> Option<Ended> {
-        Some(match self.tasks.join_next().await? {
-            Ok((name, result)) => Ended { name, result },
-            Err(e) => Ended { name: "a critical task", result: Err(words(e)) },
-        })
+        let (id, result) = match self.tasks.join_next_with_id().await? {
+            Ok((id, result)) => (id, result),
+            Err(e) => (e.id(), Err(words(e))),
+        };
+        Some(Ended { name: self.names.remove(&id).unwrap_or("a critical task"), result })
     }
 }
 
@@ -70,7 +77,7 @@ pub async fn keep_alive<E, F>(
     E: std::fmt::Display + Send + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
 {
-    let mut pauses = pauses();
+    let mut pauses = Pauses::new();
     while !stop.is_cancelled() {
         let born = Instant::now();
         let mut life = JoinSet::new();
@@ -87,10 +94,7 @@ pub async fn keep_alive<E, F>(
             Some(Err(e)) => words(e),
             None => return,
         };
-        if born.elapsed() >= GOOD_LIFE {
-            pauses = self::pauses();
-        }
-        let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
+        let pause = pauses.after(born.elapsed());
         tracing::warn!(%registry, pause_ms = pause.as_millis(), "registry failed, what is known of it stays: {why}");
         status.registry(&registry, |r| {
             r.up = false;
@@ -128,7 +132,7 @@ impl Owned {
         F: Future<Output = ()> + Send + 'static,
     {
         Self::spawn(async move {
-            let mut pauses = pauses();
+            let mut pauses = Pauses::new();
             while !stop.is_cancelled() {
                 let (born, mut one) = (Instant::now(), JoinSet::new());
                 one.spawn(next());
@@ -137,10 +141,7 @@ impl Owned {
                     Some(Err(e)) => words(e),
                     Some(Ok(())) | None => "it ended by itself".to_owned(),
                 };
-                if born.elapsed() >= GOOD_LIFE {
-                    pauses = self::pauses();
-                }
-                let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
+                let pause = pauses.after(born.elapsed());
                 tracing::error!(task = name, pause_ms = pause.as_millis(), "started again: {why}");
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -156,7 +157,29 @@ impl Owned {
     }
 }
 
-fn pauses() -> impl Iterator<Item = Duration> + Send {
+/// How long to wait between lives.
+struct Pauses {
+    growing: Box<dyn Iterator<Item = Duration> + Send>,
+}
+
+impl Pauses {
+    fn new() -> Self {
+        Self { growing: Box::new(growing()) }
+    }
+
+    /// After a life that lasted `lived`: less by that, but never less than a first pause, lest replicas that lost the same
+    /// server at the same moment come back at the same moment.
+    fn after(&mut self, lived: Duration) -> Duration {
+        if lived >= LONGEST_PAUSE {
+            *self = Self::new();
+        }
+        let least = growing().next().unwrap_or(FIRST_PAUSE);
+        let whole = self.growing.next().unwrap_or(LONGEST_PAUSE);
+        whole.saturating_sub(lived).max(least)
+    }
+}
+
+fn growing() -> impl Iterator<Item = Duration> + Send {
     ExponentialBuilder::default()
         .with_min_delay(FIRST_PAUSE)
         // Jitter adds up to as much again.
@@ -181,11 +204,37 @@ mod tests {
 
     #[test]
     fn no_pause_is_longer_than_the_longest_and_the_last_ones_still_differ() {
-        let all: Vec<Duration> = pauses().take(200).collect();
+        let mut pauses = Pauses::new();
+        let all: Vec<Duration> = (0..200).map(|_| pauses.after(Duration::ZERO)).collect();
         assert!(all.iter().all(|pause| (FIRST_PAUSE..=LONGEST_PAUSE).contains(pause)), "{all:?}");
         let last: std::collections::BTreeSet<_> = all.iter().rev().take(100).collect();
         assert!(last.len() > 90, "replicas would come back all at once");
         assert!(last.iter().all(|pause| **pause >= LONGEST_PAUSE / 2));
+    }
+
+    #[test]
+    fn what_a_life_lasted_counts_as_waited() {
+        let first = FIRST_PAUSE..=2 * FIRST_PAUSE;
+        // Once in a while: it is back at once, however often that has happened.
+        let mut pauses = Pauses::new();
+        for lived in [50, 30, 3_600].map(Duration::from_secs).into_iter().cycle().take(50) {
+            let pause = pauses.after(lived);
+            assert!(first.contains(&pause), "{pause:?} after {lived:?}");
+        }
+        // More often: no life begins sooner after the one before than without any life in between.
+        let mut pauses = Pauses::new();
+        for n in 0..50 {
+            let (lived, pause) = (Duration::from_secs(10), pauses.after(Duration::from_secs(10)));
+            let between = lived + pause;
+            assert!(n < 10 || between >= LONGEST_PAUSE / 2, "{between:?}");
+            assert!(between <= LONGEST_PAUSE.max(lived + 2 * FIRST_PAUSE), "{between:?}");
+        }
+        // What failed many times and was well then begins anew.
+        let mut pauses = Pauses::new();
+        let worn = (0..50).map(|_| pauses.after(Duration::ZERO)).last().unwrap();
+        assert!(worn >= LONGEST_PAUSE / 2, "{worn:?}");
+        assert!(first.contains(&pauses.after(LONGEST_PAUSE)));
+        assert!(pauses.after(Duration::ZERO) <= 4 * FIRST_PAUSE, "the second of the growing ones");
     }
 
     #[tokio::test(start_paused = true)]
@@ -245,6 +294,7 @@ mod tests {
         let mut critical = Critical::default();
         critical.spawn("pipeline", async { if true { panic!("boom") } else { Ok::<(), String>(()) } });
         let ended = critical.next().await.unwrap();
+        assert_eq!(ended.name, "pipeline");
         assert!(ended.result.unwrap_err().contains("boom"));
         assert_eq!(critical.next().await, None);
     }
