@@ -119,7 +119,7 @@ impl Engine {
         });
     }
 
-    fn with_guard(
+    pub(super) fn with_guard(
         &mut self,
         registry: &RegistryName,
         work: impl FnOnce(&mut Self, &mut Guard, &Policy) -> Touched,

@@ -49,9 +49,10 @@ impl Engine {
             self.catalog.items(registry).map(Known::key).filter(|key| !read.contains_key(&key.scope));
         let elsewhere: Vec<ServiceKey> = elsewhere.cloned().collect();
         self.retain_refused(registry, |key| read.contains_key(&key.scope));
-        let drops = elsewhere.into_iter().map(Step::Drop).collect();
-        let touched = self.catalog.apply(registry, drops);
-        self.touch(touched);
+        self.with_guard(registry, |engine, guard, _| {
+            guard.forget(&elsewhere);
+            engine.catalog.apply(registry, elsewhere.into_iter().map(Step::Drop).collect())
+        });
         let reset = |(scope, items)| Change::Reset { scope, items, trust: Trust::Complete };
         self.change(registry, read.into_iter().map(reset).collect(), now);
         // By whatever mapping they appeared until now.

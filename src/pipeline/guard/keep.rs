@@ -74,6 +74,18 @@ impl Guard {
         }
     }
 
+    /// Forgets items that are served no more because nobody reads them any more.
+    pub fn forget(&mut self, keys: &[ServiceKey]) {
+        for key in keys {
+            if let Some(item) = self.held.remove(key) {
+                self.held_endpoints -= item.endpoints();
+                *self.news.entry((News::Gone, Arc::clone(&item.name))).or_default() += item.parts.len();
+            }
+            self.empty.forget(key);
+            self.growth.forget(key);
+        }
+    }
+
     pub(super) fn wake_for(&mut self, view: &View<'_>, item: &HeldItem) {
         if view.frozen.holds(view.registry, &item.name) {
             return; // thawing looks at everything

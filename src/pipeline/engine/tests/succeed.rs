@@ -1,6 +1,7 @@
 //! What takes the place of a registry's last state when its settings change.
 
 use super::*;
+use crate::pipeline::guard::News;
 use crate::pipeline::guard::freeze::Area;
 
 /// A registry that has been read, whose settings then change.
@@ -65,6 +66,25 @@ fn a_scope_that_is_read_no_more_goes_at_once() {
     bench.say("a", 3, Batch(vec![empty]));
     bench.settle(10_000);
     assert_eq!((bench.names(), held(&bench)), (Some(Vec::new()), 0));
+}
+
+#[test]
+fn what_is_held_of_a_scope_that_is_read_no_more_is_held_no_longer() {
+    let mut bench = reconfigured(vec![service("x"), service("y")]);
+    read(&mut bench, Vec::new());
+    assert_eq!(held(&bench), 4);
+    bench.engine.take_guarded();
+    let elsewhere = RegistrySettings { scopes: vec![Scope::new("other")], ..registry("a", 3) };
+    bench.engine.configure(settings(vec![elsewhere]), bench.now);
+    let empty = Change::Reset { scope: Scope::new("other"), items: Vec::new(), trust: Trust::Complete };
+    bench.say("a", 3, Batch(vec![empty]));
+    bench.settle(10_000);
+    assert_eq!((bench.names(), held(&bench)), (Some(Vec::new()), 0));
+    assert!(crate::pipeline::answers::held::held(&bench.engine, bench.now).is_empty(), "nor listed");
+    assert!(bench.engine.read_again().is_empty(), "nobody is asked for it");
+    let told: Vec<_> = bench.engine.take_guarded().into_iter().flat_map(|g| g.news).collect();
+    let gone = |name: &str| ((News::Gone, Arc::from(name)), 2);
+    assert_eq!(told, [gone("x"), gone("y")]);
 }
 
 #[test]
