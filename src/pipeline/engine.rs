@@ -4,6 +4,7 @@ mod admit;
 mod bounded;
 mod guarded;
 mod keep;
+mod refusals;
 mod registries;
 mod succeed;
 
@@ -11,12 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use self::admit::Before;
-pub use self::admit::{Ignored, Refusal};
+pub use self::admit::Ignored;
 pub use self::bounded::Crowding;
 use self::bounded::Outside;
 pub use self::guarded::Guarded;
 pub use self::keep::Restored;
 use self::keep::{Age, Unsaved};
+pub use self::refusals::Refusal;
+use self::refusals::Refusals;
 use crate::convert::vip::VirtualAddresses;
 use crate::model::catalog::{Catalog, Known, Step, Touched};
 use crate::model::change::Change;
@@ -70,7 +73,7 @@ pub struct Engine {
     debounce: Debounce,
     /// Not looked at yet. Nothing is published while there is any, so that a batch goes out whole.
     touched: Touched,
-    refused: BTreeMap<(RegistryName, ServiceKey), Refusal>,
+    refused: Refusals,
     published: Arc<Snapshot>,
     /// The moment of the call that is under way.
     now: Moment,
@@ -107,7 +110,7 @@ impl Engine {
             desired: Desired::new(settings.terms.clone(), addresses),
             debounce: Debounce::new(settings.cadence),
             touched: Touched::default(),
-            refused: BTreeMap::new(),
+            refused: Refusals::default(),
             published: Arc::default(),
             now: Moment::START,
             fading: BTreeSet::new(),
@@ -307,7 +310,7 @@ impl Engine {
     /// Why items are not what their registry says now.
     #[must_use]
     pub fn refused(&self) -> &BTreeMap<(RegistryName, ServiceKey), Refusal> {
-        &self.refused
+        self.refused.all()
     }
 
     /// Whether every registry that feeds `collection` has been read or given up on. One that nobody feeds is complete.
@@ -333,6 +336,11 @@ impl Engine {
             Change::Remove(key, _) => {
                 self.forget_outside(registry, &key);
                 self.refused.remove(&(registry.clone(), key.clone()));
+                let until = match self.catalog.item(registry, &key) {
+                    Some(Known::Service(_, admitted)) => admitted.until,
+                    Some(Known::Object(_)) | None => None,
+                };
+                self.fade(registry, &key, until, None);
                 self.note_items(registry, [key.clone()]);
                 Some(Step::Drop(key))
             }

@@ -9,18 +9,11 @@ use crate::model::admitted::Admitted;
 use crate::model::catalog::{Known, Step};
 use crate::model::change::Item;
 use crate::model::service::{RegistryName, Service, ServiceKey};
+use crate::model::time::Moment;
 use crate::pipeline::desired::Verdict;
 use crate::pipeline::engine::Engine;
+use crate::pipeline::engine::refusals::Refusal;
 use crate::pipeline::reading::Reading;
-
-/// Why an item is not what its registry says now.
-#[derive(Debug, Clone)]
-pub struct Refusal {
-    /// For people.
-    pub why: Arc<str>,
-    /// What the registry says, where another policy may take it.
-    pub(super) service: Option<Arc<Service>>,
-}
 
 /// What the owner of a service says and what does not count.
 #[derive(Debug)]
@@ -69,7 +62,7 @@ impl Engine {
         item: Item,
         before: Before,
     ) -> Result<Known, ServiceKey> {
-        let refused = |why: Arc<str>| Refusal { why, service: None };
+        let refused = |why: Arc<str>| Refusal::new(why, None);
         let admitted = match item {
             Item::Refused(key, why) => Err((key, refused(why))),
             Item::Object(object) => {
@@ -104,7 +97,7 @@ impl Engine {
     ) -> Result<Known, (ServiceKey, Refusal)> {
         let Some(policy) = self.readings.get(registry).and_then(Reading::policy) else {
             let why = "the registry is not configured".into();
-            return Err((service.key.clone(), Refusal { why, service: None }));
+            return Err((service.key.clone(), Refusal::new(why, None)));
         };
         let last = match self.catalog.item(registry, &service.key) {
             Some(Known::Service(service, admitted)) => Some((Arc::clone(service), Arc::clone(admitted))),
@@ -120,11 +113,30 @@ impl Engine {
                     &admitted,
                     last.as_ref().map(|(_, admitted)| &**admitted),
                 );
-                self.fading.extend(admitted.until.map(|at| (at, registry.clone(), service.key.clone())));
+                let before = last.as_ref().and_then(|(_, admitted)| admitted.until);
+                self.fade(registry, &service.key, before, admitted.until);
                 Ok(Known::Service(service, Arc::new(admitted)))
             }
             Err(e) => {
-                Err((service.key.clone(), Refusal { why: e.to_string().into(), service: Some(service) }))
+                let why = e.to_string().into();
+                Err((service.key.clone(), Refusal::new(why, Some(service))))
+            }
+        }
+    }
+
+    /// Of a service something holds until `after`, no longer until `before`. There is one moment for each at most: a service
+    /// that changes without end must not pile them up.
+    pub(super) fn fade(
+        &mut self,
+        registry: &RegistryName,
+        key: &ServiceKey,
+        before: Option<Moment>,
+        after: Option<Moment>,
+    ) {
+        if before != after {
+            self.fading.extend(after.map(|at| (at, registry.clone(), key.clone())));
+            if let Some(at) = before {
+                self.fading.remove(&(at, registry.clone(), key.clone()));
             }
         }
     }
@@ -168,7 +180,10 @@ impl Engine {
         let place = (registry.clone(), key);
         let refused = refusal.as_ref().map(|r| Arc::clone(&r.why));
         let before = match refusal {
-            Some(refusal) => self.refused.insert(place, refusal),
+            Some(refusal) => {
+                let alone = self.catalog.item(&place.0, &place.1).is_none();
+                self.refused.insert(place, refusal, alone)
+            }
             None => self.refused.remove(&place),
         };
         if before.map(|r| r.why) != refused {

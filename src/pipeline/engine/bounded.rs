@@ -1,4 +1,5 @@
 //! How much of a registry is taken: what is beyond its bounds waits outside, the newest first, and what is served stays.
+//! What is refused takes room as what is served does: somebody has to be told of it, so it is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,6 +8,7 @@ use crate::model::catalog::Known;
 use crate::model::change::Item;
 use crate::model::service::{RegistryName, Scope, ServiceKey};
 use crate::pipeline::engine::Engine;
+use crate::pipeline::engine::refusals::Refusal;
 use crate::pipeline::reading::Reading;
 
 /// Keys that are remembered of what waits outside: enough to count by, and a bound itself.
@@ -25,14 +27,26 @@ pub struct Crowding {
 
 /// Items and endpoints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Load {
-    items: usize,
-    endpoints: usize,
+pub(super) struct Load {
+    pub(super) items: usize,
+    pub(super) endpoints: usize,
 }
 
 impl Load {
+    /// With one more item, of so many endpoints.
     fn plus(self, endpoints: usize) -> Self {
         Self { items: self.items + 1, endpoints: self.endpoints + endpoints }
+    }
+
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { items: self.items + other.items, endpoints: self.endpoints + other.endpoints }
+    }
+
+    pub(super) fn without(self, other: Self) -> Self {
+        Self {
+            items: self.items.saturating_sub(other.items),
+            endpoints: self.endpoints.saturating_sub(other.endpoints),
+        }
     }
 
     fn fits(self, bounds: Bounds) -> bool {
@@ -89,10 +103,8 @@ impl Engine {
 
     /// Whether `item`, which came or changed, is taken. What does not grow always is.
     pub(super) fn has_room(&mut self, registry: &RegistryName, item: &Item) -> bool {
-        let (bounds, counts) = (self.bounds(registry), self.catalog.counts(registry));
-        let load =
-            Load { items: counts.services + counts.left_out + counts.objects, endpoints: counts.endpoints };
-        let fits = match self.catalog.item(registry, item.key()).map(Known::endpoints) {
+        let (bounds, load) = (self.bounds(registry), self.load(registry));
+        let fits = match self.load_of(registry, item.key()) {
             Some(before) => {
                 let after = load.endpoints.saturating_sub(before) + endpoints(item);
                 endpoints(item) <= before || after <= bounds.endpoints
@@ -131,9 +143,8 @@ impl Engine {
     /// Registries of which something waits outside for which there may be room now: to be read again.
     pub(super) fn to_be_let_in(&self) -> impl Iterator<Item = &RegistryName> {
         self.outside.keys().filter(|registry| {
-            let (bounds, counts) = (self.bounds(registry), self.catalog.counts(registry));
-            let items = counts.services + counts.left_out + counts.objects;
-            items < bounds.services && counts.endpoints < bounds.endpoints
+            let (bounds, load) = (self.bounds(registry), self.load(registry));
+            load.items < bounds.services && load.endpoints < bounds.endpoints
         })
     }
 
@@ -156,11 +167,28 @@ impl Engine {
         policy.map(|policy| policy.bounds).unwrap_or_default()
     }
 
+    /// What `registry` holds: what is served of it, and what is refused.
+    fn load(&self, registry: &RegistryName) -> Load {
+        let counts = self.catalog.counts(registry);
+        let items = counts.services + counts.left_out + counts.objects;
+        Load { items, endpoints: counts.endpoints }.and(self.refused.load(registry))
+    }
+
+    /// How many endpoints of that are of `key`; `None`: nothing is known of it.
+    fn load_of(&self, registry: &RegistryName, key: &ServiceKey) -> Option<usize> {
+        let served = self.catalog.item(registry, key).map(Known::endpoints);
+        let refused = self.refused.get(registry, key).map(Refusal::endpoints);
+        served.into_iter().chain(refused).reduce(|a, b| a + b)
+    }
+
     /// What `registry` holds beside `scope`.
     fn load_beside(&self, registry: &RegistryName, scope: Option<&Scope>) -> Load {
         let Some(scope) = scope else { return Load::default() };
-        let others = self.catalog.items(registry).filter(|known| known.key().scope != *scope);
-        others.fold(Load::default(), |load, known| load.plus(known.endpoints()))
+        let served = self.catalog.items(registry).map(|known| (known.key(), known.endpoints()));
+        let refused = self.refused.all().iter().filter(|((of, _), _)| of == registry);
+        let refused = refused.map(|((_, key), refusal)| (key, refusal.endpoints()));
+        let others = served.chain(refused).filter(|(key, _)| key.scope != *scope);
+        others.fold(Load::default(), |load, (_, endpoints)| load.plus(endpoints))
     }
 }
 

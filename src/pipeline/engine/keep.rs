@@ -164,8 +164,7 @@ impl Engine {
 
     /// Forgets the refusals of `registry` that `keep` does not want.
     pub(super) fn retain_refused(&mut self, registry: &RegistryName, keep: impl Fn(&ServiceKey) -> bool) {
-        let gone = self.refused.extract_if(.., |(of, key), _| of == registry && !keep(key));
-        let gone: Vec<_> = gone.map(|((_, key), _)| key).collect();
+        let gone = self.refused.retain(registry, keep);
         self.note_items(registry, gone);
     }
 
@@ -201,7 +200,8 @@ impl Engine {
                 self.fading.extend(admitted.until.map(|at| (at, name.clone(), key.clone())));
             }
             if let Some(RefusedImage { why, service }) = item.refused {
-                self.refused.insert((name.clone(), key), Refusal { why, service });
+                let alone = item.known.is_none();
+                self.refused.insert((name.clone(), key), Refusal::new(why, service), alone);
             }
         }
         if identity.policy != settings.identity.policy {
@@ -229,7 +229,7 @@ impl Engine {
         let (registry, key) = place;
         let refused = self
             .refused
-            .get(place)
+            .get(registry, key)
             .map(|r| RefusedImage { why: Arc::clone(&r.why), service: r.service.clone() });
         let known = self.catalog.item(registry, key).cloned();
         let mut image = ItemImage { known, refused, ..ItemImage::default() };

@@ -55,7 +55,7 @@ impl Engine {
 
     /// Looks at all that `registry` holds, or would hold were it not refused, by its new policy.
     pub(super) fn readmit(&mut self, registry: &RegistryName) {
-        let waits = self.refused.iter().filter(|((of, _), _)| of == registry);
+        let waits = self.refused.all().iter().filter(|((of, _), _)| of == registry);
         let waits: BTreeMap<_, _> =
             waits.filter_map(|((_, k), r)| Some((k.clone(), r.service.clone()?))).collect();
         let known = self.catalog.items(registry).filter_map(|known| match known {
@@ -89,7 +89,7 @@ impl Engine {
             self.readings.remove(&name);
             self.guards.remove(&name);
             self.outside.remove(&name);
-            self.refused.retain(|(of, _), _| *of != name);
+            self.refused.retain(&name, |_| false);
             let touched = self.catalog.remove(&name);
             self.touch(touched);
         }

@@ -191,7 +191,8 @@ impl Rig {
             let Some(identity) = self.engine.readings[name].identity() else { continue };
             let age = self.engine.restored_age(name, self.now).unwrap_or_default();
             let known = self.engine.catalog.items(name).map(|k| k.key().clone());
-            let refused = self.engine.refused.keys().filter(|(of, _)| of == name).map(|(_, key)| key.clone());
+            let refused =
+                self.engine.refused.all().keys().filter(|(of, _)| of == name).map(|(_, key)| key.clone());
             let keys: BTreeSet<_> = known.chain(refused).collect();
             let image = |key: ServiceKey| Some((key.clone(), self.engine.item_image(&(name.clone(), key))?));
             let items = keys.into_iter().filter_map(image).collect();

@@ -31,6 +31,20 @@ fn with(name: &str, endpoints: usize) -> Item {
     service_at(name, &addresses.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
+/// Only what names its own host is taken.
+fn bounded_and_nameless(services: usize, endpoints: usize) -> RegistrySettings {
+    let mut policy: Policy = mapping("mesh").into();
+    policy.map.hosts = Vec::new();
+    policy.bounds = Bounds { services, endpoints };
+    RegistrySettings { policy: Arc::new(policy), ..registry("a", 1) }
+}
+
+fn named(name: &str, endpoints: usize) -> Item {
+    let Item::Service(service) = with(name, endpoints) else { unreachable!("it is one") };
+    let hosts = vec![Host::parse(&format!("{name}.test")).unwrap()];
+    Item::Service(Arc::new(Service { hosts, ..Service::clone(&service) }))
+}
+
 #[test]
 fn services_without_end_leave_what_is_served_and_take_no_room() {
     let mut bench = Bench::new(vec![bounded(3, 100)]);
@@ -48,6 +62,64 @@ fn services_without_end_leave_what_is_served_and_take_no_room() {
     upsert(&mut bench, with("m", 0));
     upsert(&mut bench, with("m", 5));
     assert_eq!(bench.engine.catalog().counts(&RegistryName::new("a")).endpoints, 7);
+}
+
+#[test]
+fn what_is_refused_takes_room_and_is_bounded_as_well() {
+    let mut bench = Bench::new(vec![bounded_and_nameless(10, 100)]);
+    read(&mut bench, vec![named("m", 1), named("n", 1)]);
+    let refused = |n: usize| Item::Refused(key(ItemKind::Service, &format!("bad{n}")), "port 0".into());
+    for n in 0..20_000 {
+        bench.say("a", 1, Batch(vec![Change::Upsert(refused(n))]));
+    }
+    // Another policy may take it, so the service itself is kept.
+    for n in 0..20_000 {
+        bench.say("a", 1, Batch(vec![Change::Upsert(with(&format!("nameless{n}"), 10))]));
+    }
+    bench.settle(10_000);
+    assert_eq!((bench.engine.refused().len(), bench.names().unwrap().len()), (8, 2));
+    assert_eq!(outside(&bench), 10_000);
+    // What is refused and served in an older form takes one place, not two.
+    upsert(&mut bench, Item::Refused(key(ItemKind::Service, "m"), "port 0".into()));
+    bench.say("a", 1, Batch(vec![Change::Remove(key(ItemKind::Service, "bad0"), Cause::Deleted)]));
+    upsert(&mut bench, named("good", 1));
+    assert_eq!(bench.names().unwrap(), ["mesh/good.test", "mesh/m.test", "mesh/n.test"]);
+    // A complete read makes room for what it shows.
+    let all = ["good", "m", "n", "s0", "s1", "s2", "s3", "s4", "s5", "s6"];
+    read(&mut bench, all.iter().map(|name| named(name, 1)).collect());
+    assert_eq!((bench.engine.refused().len(), outside(&bench)), (0, 0));
+    upsert(&mut bench, refused(0));
+    assert_eq!(bench.engine.refused().len(), 0, "and there is none left");
+}
+
+#[test]
+fn refused_services_with_endpoints_without_end_are_bounded_by_these() {
+    let mut bench = Bench::new(vec![bounded_and_nameless(1_000, 100)]);
+    read(&mut bench, vec![named("m", 40)]);
+    for n in 0..20 {
+        upsert(&mut bench, with(&format!("nameless{n}"), 25));
+    }
+    assert_eq!((bench.engine.refused().len(), outside(&bench)), (2, 18));
+}
+
+#[test]
+fn a_service_that_changes_without_end_leaves_nothing_behind() {
+    // Its owner says which protocol it speaks; whoever said so is gone each time, so that holds for a while.
+    let mut bench = Bench::new(vec![registry("a", 1)]);
+    let told = |n: usize, says: bool| {
+        let Item::Service(service) = service_at("x", &[&format!("10.0.{}.{}", n / 250, n % 250 + 1)]) else {
+            unreachable!("it is one")
+        };
+        let mut service = Service::clone(&service);
+        service.endpoints[0].labels = says.then_some(("chandler-protocol", "TCP")).into_iter().collect();
+        Item::Service(Arc::new(service))
+    };
+    read(&mut bench, vec![told(0, true)]);
+    for n in 1..1_000 {
+        bench.say("a", 1, Batch(vec![Change::Upsert(told(n, n % 2 == 0))]));
+        bench.settle(10);
+    }
+    assert!(bench.engine.fading.len() <= 1, "{}", bench.engine.fading.len());
 }
 
 #[test]
