@@ -1,8 +1,8 @@
 //! What the guard promises, sentence by sentence, through the engine that it works in: only time and batches come in.
 
-use std::collections::BTreeSet;
+mod promise;
 
-use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 use super::freeze::Area;
 use super::*;
@@ -460,111 +460,4 @@ fn news_are_told_once_each() {
     assert!(news(&mut rig).is_empty());
     rig.read(vec![service("a", [1]), service("b", 3..=30)]);
     assert_eq!(news(&mut rig), [(News::Gone, 1), (News::Back, 1)]);
-}
-
-/// One thing that happens to a registry of four services with up to eight endpoints each.
-#[derive(Debug, Clone)]
-enum Event {
-    Read(Vec<BTreeSet<u8>>),
-    Doubt(Vec<BTreeSet<u8>>),
-    Upsert(usize, BTreeSet<u8>),
-    Vanish(usize),
-    Pass(u64),
-}
-
-const SERVICES: usize = 4;
-
-fn events() -> impl Strategy<Value = Vec<Event>> {
-    let some = || proptest::collection::btree_set(0_u8..8, 0..=8);
-    let all = move || {
-        prop_oneof![
-            3 => proptest::collection::vec(some(), SERVICES),
-            1 => Just(vec![BTreeSet::new(); SERVICES]),
-        ]
-    };
-    let event = prop_oneof![
-        4 => all().prop_map(Event::Read),
-        2 => all().prop_map(Event::Doubt),
-        2 => (0..SERVICES, some()).prop_map(|(s, e)| Event::Upsert(s, e)),
-        1 => (0..SERVICES).prop_map(Event::Vanish),
-        2 => (0_u64..90).prop_map(Event::Pass),
-    ];
-    proptest::collection::vec(event, 1..24)
-}
-
-/// Services without endpoints are not in a read at all.
-fn items(all: &[BTreeSet<u8>]) -> Vec<Item> {
-    let item = |(n, e): (usize, &BTreeSet<u8>)| {
-        let place = u8::try_from(n).unwrap() * 10;
-        (!e.is_empty()).then(|| service(&format!("s{n}"), e.iter().map(|e| place + e)))
-    };
-    all.iter().enumerate().filter_map(item).collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
-
-    #[test]
-    fn what_a_believed_read_shows_is_never_missing_and_what_reads_confirm_goes(events in events()) {
-        let full: Vec<BTreeSet<u8>> = vec![(0..8).collect(); SERVICES];
-        let mut rig = Rig::new(items(&full));
-        let mut shown = full;
-        for event in events {
-            match event {
-                Event::Read(all) => {
-                    let before = rig.served();
-                    rig.read(items(&all));
-                    if all.iter().all(BTreeSet::is_empty) {
-                        // Nobody believes that everything is gone: what was there a moment ago is there still.
-                        for (n, endpoints) in shown.iter().enumerate() {
-                            let name = format!("s{n}");
-                            let kept = rig.served().get(&name).cloned().unwrap_or_default();
-                            for e in endpoints {
-                                let byte = u8::try_from(n).unwrap() * 10 + e;
-                                let was = before.get(&name).is_some_and(|b| b.contains(&byte));
-                                prop_assert!(!was || kept.contains(&byte), "10.0.0.{byte} went at once");
-                            }
-                        }
-                    }
-                    shown = all;
-                }
-                Event::Doubt(all) => {
-                    rig.doubt(items(&all));
-                    // It takes nothing away; what it shows besides is served as well.
-                }
-                Event::Upsert(n, endpoints) => {
-                    let place = u8::try_from(n).unwrap() * 10;
-                    rig.upsert(service(&format!("s{n}"), endpoints.iter().map(|e| place + e)));
-                    shown[n] = endpoints;
-                }
-                Event::Vanish(n) => {
-                    rig.remove(&format!("s{n}"), Cause::Vanished);
-                    shown[n].clear();
-                }
-                Event::Pass(seconds) => rig.pass(seconds),
-            }
-            let served = rig.served();
-            for (n, endpoints) in shown.iter().enumerate() {
-                for e in endpoints {
-                    let byte = u8::try_from(n).unwrap() * 10 + e;
-                    let all = served.get(&format!("s{n}")).cloned().unwrap_or_default();
-                    prop_assert!(all.contains(&byte), "10.0.0.{byte} is shown and not served: {served:?}");
-                }
-            }
-            let held: usize = rig.engine.guard(&name()).into_iter().flat_map(Guard::held).map(|(_, i)| i.endpoints()).sum();
-            prop_assert_eq!(held, rig.held(), "what is counted is what there is");
-        }
-        // Reads that agree, as often as the guard asks for them: within the time of the hold and one pause more.
-        let limits = Limits::default();
-        let pause = limits.read_again_after();
-        let last = items(&shown);
-        let began = rig.now;
-        while rig.now.since(began) <= limits.removal_hold + pause {
-            rig.read(last.clone());
-            rig.pass(pause.as_secs());
-        }
-        prop_assert_eq!(rig.held(), 0);
-        let served: usize = rig.served().values().map(Vec::len).sum();
-        prop_assert_eq!(served, shown.iter().map(BTreeSet::len).sum::<usize>());
-    }
 }
