@@ -62,6 +62,7 @@ fn pipeline(reports: Vec<RegistryReport>) -> (Questions, JoinSet<()>) {
                     let all = if frozen { vec![AreaReport { registry, service }] } else { Vec::new() };
                     answer.send(all).is_err()
                 }
+                Query::Fail(_) => true,
             };
         }
     });

@@ -50,6 +50,8 @@ const FIRST_READS: Duration = Duration::from_secs(2);
 pub(crate) async fn run(args: &Serve) -> Result<(), Failure> {
     let config = args.config.load()?;
     let app = App::bind(config, args.config.source()).await?;
+    #[cfg(all(test, feature = "files"))]
+    trouble::await_orders(app.questions());
     let words = announce(app.started().clone(), app.reader(), app.questions());
     let mut serving = pin!(app.run());
     tokio::select! {
@@ -139,6 +141,10 @@ fn tls_options(summary: &Summary) -> String {
     });
     host.map_or(" --ca FILE".into(), |host| format!(" --ca FILE --server-name {host}"))
 }
+
+#[cfg(test)]
+#[cfg(feature = "files")] // the configuration of the tests names it
+mod trouble;
 
 #[cfg(test)]
 mod tests {

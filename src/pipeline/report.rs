@@ -260,6 +260,9 @@ pub enum Query {
     Release(Area, oneshot::Sender<usize>),
     /// Freeze or thaw; what is frozen then.
     Freeze(Area, bool, oneshot::Sender<Vec<AreaReport>>),
+    /// Panic, or hang: what no question may bring about, and tests have to.
+    #[cfg(test)]
+    Fail(fn()),
 }
 
 /// Asks the pipeline. Cheap to clone.
@@ -316,6 +319,12 @@ impl Questions {
     /// Freezes or thaws `area`, and says what is frozen then; `None` if the pipeline has ended.
     pub async fn freeze(&self, area: Area, frozen: bool) -> Option<Vec<AreaReport>> {
         self.ask(|answer| Query::Freeze(area, frozen, answer)).await
+    }
+
+    /// Makes the pipeline do what it must not; blocks until it can be asked. Whether it is still there.
+    #[cfg(test)]
+    pub fn fail(&self, how: fn()) -> bool {
+        self.out.blocking_send(Query::Fail(how)).is_ok()
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
