@@ -42,6 +42,8 @@ const REFRESH: Duration = Duration::from_secs(300);
 /// read before it is served, so that nobody is told of a past that is over. Where none can be, a restart still answers within a
 /// second.
 const FRESH: Duration = Duration::from_millis(500);
+/// People are told of so many services at a time: one mistake may stand in a thousand.
+const AT_A_TIME: usize = 20;
 /// Questions that may wait; more askers wait themselves.
 const QUESTIONS: usize = 16;
 
@@ -287,7 +289,8 @@ impl Pipeline {
         for complaint in self.engine.take_complaints() {
             tracing::warn!("{complaint}");
         }
-        for v in self.engine.take_verdicts() {
+        let verdicts = self.engine.take_verdicts();
+        for v in verdicts.iter().take(AT_A_TIME) {
             let host = v.host.as_ref().map(tracing::field::display);
             match &v.refused {
                 Some(why) => tracing::warn!(
@@ -296,6 +299,9 @@ impl Pipeline {
                 ),
                 None => tracing::info!(registry = %v.registry, item = %v.item, host, "no longer refused"),
             }
+        }
+        if let Some(more) = verdicts.len().checked_sub(AT_A_TIME).filter(|more| *more > 0) {
+            tracing::warn!("{more} more are refused, or no longer are: /api/v1/services names all that are");
         }
     }
 
@@ -318,9 +324,7 @@ impl Pipeline {
         }
     }
 
-    /// Tells of some at most, all at a time: one mistake may stand in a thousand services.
     fn speak_of_ignored(&mut self) {
-        const AT_A_TIME: usize = 20;
         let ignored = self.engine.take_ignored();
         for i in ignored.iter().take(AT_A_TIME) {
             tracing::warn!(registry = %i.registry, item = %i.item, "ignored what its owner says: {}", i.what.join("; "));
@@ -414,6 +418,7 @@ mod tests {
     use crate::pipeline::reading::{Identity, RegistrySettings, Startup};
     use crate::pipeline::report::Wanted;
     use crate::resource::collection::Collection;
+    use crate::store::disk::keeper::Hands;
 
     /// More than the channel holds, so that there is always another question.
     const ASKERS: usize = 4 * QUESTIONS;
@@ -612,6 +617,100 @@ mod tests {
             stop.cancel();
             running.join_next().await.unwrap().unwrap().unwrap();
         }
+    }
+
+    fn upsert(item: Item) -> Batch {
+        Batch(vec![Change::Upsert(item)])
+    }
+
+    /// Waits until an endpoint is published.
+    async fn published(reader: &mut StoreReader, address: &str) {
+        loop {
+            let snapshot = reader.next().await.unwrap();
+            let entries = snapshot.get(Collection::ServiceEntry);
+            if entries
+                .is_some_and(|all| all.iter().any(|r| String::from_utf8_lossy(&r.body).contains(address)))
+            {
+                return;
+            }
+        }
+    }
+
+    /// A pipeline that is saved by hand and has read one service.
+    struct ByHand {
+        hands: Hands<image::News>,
+        changes: Changes,
+        reader: StoreReader,
+        began: Instant,
+        _running: tokio::task::JoinSet<Result<(), &'static str>>,
+    }
+
+    impl ByHand {
+        async fn new() -> Self {
+            let began = Instant::now();
+            let (mut pipeline, handle, reader) = Pipeline::new(settings(), Arc::default());
+            let (hands, outbox) = Hands::new();
+            pipeline.save_to(outbox);
+            let changes = handle.changes(RegistryName::new("r"), Generation(1));
+            let mut running = tokio::task::JoinSet::new();
+            running.spawn(pipeline.run(CancellationToken::new()));
+            let mut all = Self { hands, changes, reader, began, _running: running };
+            all.say(read(vec![web("10.0.0.1")]), "10.0.0.1").await;
+            all
+        }
+
+        /// Says `batch`, and waits until its endpoint is published.
+        async fn say(&mut self, batch: Batch, address: &str) {
+            self.changes.send(batch).await.unwrap();
+            published(&mut self.reader, address).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_change_after_calm_is_saved_before_it_is_published_and_the_next_after_a_pause() {
+        use crate::store::disk::keeper::PAUSE;
+        let mut it = ByHand::new().await;
+        let mut all: Vec<_> = it.hands.news.try_iter().collect();
+        assert_eq!(all.pop().expect("the first read is saved").items.len(), 1);
+        it.hands.done();
+        tokio::time::sleep(PAUSE).await;
+        // Hosts whose first publication came after the save, at the most.
+        let rest: usize = it.hands.news.try_iter().map(|news| news.items.len()).sum();
+        it.hands.done();
+        tokio::time::sleep(PAUSE).await;
+        assert_eq!((rest, it.hands.news.try_iter().count()), (0, 0), "it is calm");
+
+        let calm = Instant::now();
+        it.say(upsert(web("10.0.0.2")), "10.0.0.2").await;
+        assert!(calm.elapsed() >= Duration::from_millis(100), "published after a while");
+        let second = it.hands.news.try_recv().expect("saved by then");
+        let moment = Moment::START.plus(calm - it.began);
+        assert!(second.items.len() == 1 && second.now.since(moment) < Duration::from_millis(10), "at once");
+        it.hands.done();
+
+        it.say(upsert(web("10.0.0.3")), "10.0.0.3").await;
+        assert!(it.hands.news.try_recv().is_err(), "not so soon again");
+        tokio::time::sleep_until(calm + PAUSE + Duration::from_millis(10)).await;
+        let third = it.hands.news.try_recv().expect("saved after the pause");
+        assert!(third.items.len() == 1 && third.now.since(second.now) >= PAUSE, "{:?}", third.now);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_holds_up_nothing_and_gets_the_newest_when_it_is_back() {
+        let mut it = ByHand::new().await;
+        assert_eq!(it.hands.news.try_iter().count(), 1);
+        for n in 2..50 {
+            let address = format!("10.0.0.{n}");
+            it.say(upsert(web(&address)), &address).await;
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        assert!(it.hands.news.try_recv().is_err(), "nobody takes any");
+        it.hands.done();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let news = it.hands.news.try_recv().expect("it is back");
+        let item = news.items.into_values().next().flatten().and_then(|item| item.known);
+        let crate::model::catalog::Known::Service(service, _) = item.unwrap() else { panic!("a service") };
+        assert_eq!(service.endpoints[0].address.to_string(), "10.0.0.49");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

@@ -74,6 +74,30 @@ impl<N> Outbox<N> {
     }
 }
 
+/// The other end of an outbox, for a test that is the thread.
+#[cfg(test)]
+#[derive(Debug)]
+pub struct Hands<N> {
+    /// What was handed over.
+    pub news: Receiver<N>,
+    shared: Arc<Shared>,
+}
+
+#[cfg(test)]
+impl<N> Hands<N> {
+    /// An outbox, and what is handed over by it.
+    #[must_use]
+    pub fn new() -> (Self, Outbox<N>) {
+        let ((out, news), shared) = (mpsc::channel(), Arc::new(Shared::default()));
+        (Self { news, shared: Arc::clone(&shared) }, Outbox { out, shared })
+    }
+
+    /// The last news are on disk.
+    pub fn done(&self) {
+        self.shared.busy.store(false, Ordering::Release);
+    }
+}
+
 impl Keeper {
     /// Starts the thread, which puts news into `mirror` and writes that to `directory`.
     ///

@@ -94,6 +94,20 @@ fn a_directory_belongs_to_one() {
 }
 
 #[test]
+fn a_directory_that_somebody_removes_is_made_and_claimed_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("state");
+    let (mut directory, stamp) = (Directory::new(&place), clock().stamp("test"));
+    directory.write(&stamp, |out| out.put(b"one")).unwrap();
+    fs::remove_dir_all(&place).unwrap();
+    let why = directory.write(&stamp, |out| out.put(b"lost")).unwrap_err().to_string();
+    assert!(why.contains("cannot write") && why.contains("last-known-good"), "{why}");
+    directory.write(&stamp, |out| out.put(b"two")).unwrap();
+    assert_eq!(saved(&place).unwrap(), b"two");
+    assert!(Directory::new(&place).claim().is_err(), "it is ours again");
+}
+
+#[test]
 fn what_is_in_the_way_is_set_aside() {
     let dir = tempfile::tempdir().unwrap();
     let directory = Directory::new(dir.path());
