@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, AdminState};
 use crate::app::doors::Doors;
@@ -67,10 +68,7 @@ impl App {
         for doubt in config.doubts() {
             tracing::warn!("{doubt}");
         }
-        let (keeper, stopped) = (sockets.doors.keeper.clone(), parts.shutdown.stopped());
-        let files = Owned::lasting("the keeper of certificates", stopped.clone(), move || {
-            keeper.clone().run(stopped.clone())
-        });
+        let files = keep_files(&sockets.doors, parts.shutdown.stopped());
         let (share, left_out) = wires(parts.reader.clone(), &config, parts.shutdown.stopped(), &mut tasks);
         let (streams, doors) =
             listen(sockets, (&parts, share), &config, (delivery, metrics, &shown), &mut tasks);
@@ -86,7 +84,12 @@ impl App {
                 ended = tasks.next() => break ended,
                 reason = reload.next() => {
                     systemd::reloading();
-                    let next = reread(&current, &source, reason, (&mut parts, &doors)).await;
+                    let next = tokio::select! {
+                        next = reread(&current, &source, reason, (&mut parts, &doors)) => next,
+                        // A pipeline that is stuck takes no settings, and must not keep anybody from ending it.
+                        () = signals.next() => break None,
+                        ended = tasks.next() => break ended,
+                    };
                     reload_failed.set(i64::from(next.is_err()));
                     if let Ok(Some(next)) = next {
                         outward.configure(&next).await;
@@ -101,6 +104,12 @@ impl App {
         let rest = Rest { outward, watchdog, files, tasks, state };
         if rest.end(&mut parts).await { verdict(ended) } else { verdict(ended).and(Err(stuck())) }
     }
+}
+
+/// Follows the files of certificates, and what else the doors need, until `stop`.
+fn keep_files(doors: &Doors, stop: CancellationToken) -> Owned {
+    let keeper = doors.keeper.clone();
+    Owned::lasting("the keeper of certificates", stop.clone(), move || keeper.clone().run(stop.clone()))
 }
 
 /// What still runs when every client has left.

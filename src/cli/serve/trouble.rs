@@ -11,9 +11,11 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::pipeline::report::Questions;
 
@@ -127,6 +129,10 @@ impl Program {
         program
     }
 
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     fn order(&mut self, order: &str) {
         writeln!(self.child.stdin.as_mut().unwrap(), "{order}").unwrap();
     }
@@ -237,8 +243,13 @@ fn a_pipeline_that_hangs_is_seen_by_health_and_watchdog_and_can_be_ended() {
 
     program.order("hang");
     program.says(HANGING);
-    let id = rustix::process::Pid::from_child(&program.child);
-    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    // Settings wait for it: the first in its channel, the second with whoever hands them over. Its end does not.
+    program.signal(Signal::HUP);
+    program.told("RELOADING=1");
+    program.told("READY=1");
+    program.signal(Signal::HUP);
+    program.told("RELOADING=1");
+    program.signal(Signal::TERM);
     program.told("STOPPING=1");
     program.says("a task did not end within 5s when it was told to (a bug, please report it)");
     assert_eq!(program.ends(), Some(1));
