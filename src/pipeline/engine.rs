@@ -4,6 +4,8 @@ mod admit;
 mod bounded;
 mod guarded;
 mod keep;
+mod look;
+mod publish;
 mod refusals;
 mod registries;
 mod succeed;
@@ -24,18 +26,16 @@ use crate::convert::vip::VirtualAddresses;
 use crate::model::catalog::{Catalog, Known, Step, Touched};
 use crate::model::change::Change;
 use crate::model::host::Host;
-use crate::model::merging::{Merging, Mode, Rule};
+use crate::model::merging::Merging;
 use crate::model::service::{RegistryName, ServiceKey};
 use crate::model::time::Moment;
-use crate::pipeline::debounce::{Cadence, Debounce, Lane};
-use crate::pipeline::desired::{self, Candidate, Claimants, Desired, Terms, Verdict};
+use crate::pipeline::debounce::{Cadence, Debounce};
+use crate::pipeline::desired::{Desired, Terms, Verdict};
 use crate::pipeline::guard::Guard;
 use crate::pipeline::guard::freeze::Frozen;
 use crate::pipeline::intake::Delivery;
 use crate::pipeline::reading::{Outcome, Reading, RegistrySettings};
-use crate::resource::collection::Collection;
-use crate::resource::encoded::ResourceId;
-use crate::resource::snapshot::{CollectionSnapshot, Snapshot};
+use crate::resource::snapshot::Snapshot;
 
 /// All that a reload may change.
 #[derive(Debug, Clone)]
@@ -200,58 +200,6 @@ impl Engine {
         all.into_iter().flatten().min()
     }
 
-    /// What is to be published now, if anything: collections that have become complete, and lanes that are due.
-    pub fn flush(&mut self, now: Moment) -> Option<Arc<Snapshot>> {
-        if !self.touched.is_empty() {
-            return None;
-        }
-        let fresh: BTreeSet<Collection> =
-            Collection::all().filter(|c| self.published.get(*c).is_none() && self.is_complete(*c)).collect();
-        let due = self.debounce.due(now);
-        if fresh.is_empty() && due.is_none() {
-            return self.flush_unread();
-        }
-        // Empty collections too: "nothing" is an answer once it is known to be the truth.
-        let mut next = fresh
-            .iter()
-            .fold((*self.published).clone(), |s, c| s.with(*c, Arc::new(CollectionSnapshot::default())));
-        if !fresh.is_empty() {
-            let first = self.desired.take(Lane::Topology, |c| fresh.contains(&c));
-            next = desired::rebuild(&next, first);
-        }
-        if let Some(lane) = due {
-            let changes = self.desired.take(lane, |c| next.get(c).is_some());
-            self.debounce.flushed(lane, now);
-            // What waited may have been taken back, or gone out with a first answer.
-            if fresh.is_empty() && changes.is_empty() {
-                return self.flush_unread();
-            }
-            next = desired::rebuild(&next, changes);
-        }
-        if self.desired.is_empty() {
-            next = next.without(self.unread());
-        }
-        self.published = Arc::new(next);
-        Some(Arc::clone(&self.published))
-    }
-
-    /// The same snapshot once more, if a registry has been read and brought nothing new.
-    fn flush_unread(&mut self) -> Option<Arc<Snapshot>> {
-        // Before anything is complete nobody asks.
-        let complete = Collection::all().any(|c| self.published.get(c).is_some());
-        if !complete || !self.desired.is_empty() || *self.published.unread() == self.unread() {
-            return None;
-        }
-        self.published = Arc::new((*self.published).clone().without(self.unread()));
-        Some(Arc::clone(&self.published))
-    }
-
-    /// Registries of which nobody knows what they hold now: of what is missing none was seen to go.
-    fn unread(&self) -> BTreeSet<RegistryName> {
-        let unread = |r: &Reading| !r.is_active() || r.is_restored();
-        self.readings.iter().filter(|(_, r)| unread(r)).map(|(name, _)| name.clone()).collect()
-    }
-
     /// What is served now.
     #[must_use]
     pub fn published(&self) -> &Arc<Snapshot> {
@@ -313,12 +261,6 @@ impl Engine {
         self.refused.all()
     }
 
-    /// Whether every registry that feeds `collection` has been read or given up on. One that nobody feeds is complete.
-    fn is_complete(&self, collection: Collection) -> bool {
-        let done = |r: &Reading| r.is_active() || r.is_given_up();
-        self.readings.values().filter(|r| r.feeds(collection)).all(done)
-    }
-
     fn touch(&mut self, touched: Touched) {
         let readings = &self.readings;
         let policy_of = |r: &RegistryName| readings.get(r)?.policy().cloned();
@@ -353,71 +295,6 @@ impl Engine {
             }
         }
     }
-
-    fn look_at_object(&mut self, id: &ResourceId) -> Option<Lane> {
-        let object = self.catalog.object(id).map(|(registry, o)| (registry.clone(), Arc::clone(o)));
-        // A generated resource of the same name yields to the object, or returns.
-        if let Ok(host) = Host::parse(id.name.parts().1)
-            && self.catalog.owner(&host).is_some()
-        {
-            self.touched.hosts.insert(host);
-        }
-        let object = object.as_ref().map(|(registry, o)| (registry, &**o));
-        self.desired.object(id, object, &self.published)
-    }
-
-    fn look_at_host(&mut self, host: &Host, now: Moment) -> Option<Lane> {
-        let candidates: Vec<Candidate<'_>> = self
-            .catalog
-            .claims(host)
-            .map_while(|(registry, known)| match known {
-                Known::Service(service, admitted) => Some((registry, service, admitted)),
-                // Objects own first: where one does, nothing is generated.
-                Known::Object(_) => None,
-            })
-            .filter_map(|(registry, service, admitted)| {
-                let policy = self.readings.get(registry).and_then(Reading::policy)?;
-                let (mapping, select) = (policy.mapping(&service.name)?, &policy.select);
-                let empty_service_ttl = policy.limits(&service.name).empty_service_ttl;
-                Some(Candidate { registry, mapping, select, service, admitted, empty_service_ttl })
-            })
-            .collect();
-        if candidates.is_empty() {
-            return self.desired.release(host, &self.catalog, &self.published);
-        }
-        let claimants = claimants(self.catalog.rule(host), candidates, |c| {
-            self.guards.get(c.registry).is_some_and(|g| g.is_lingering(&c.service.key))
-        });
-        let (lane, verdicts) = self.desired.services(host, &claimants, now, &self.catalog, &self.published);
-        self.verdicts.extend(verdicts);
-        lane
-    }
-}
-
-/// Who has the host by `rule`, and who stands behind. What is empty and only lingers keeps nobody out; where registries
-/// share the host it keeps its place, so that nothing moves before its time is over. Of a registry's services one shares.
-fn claimants<'a>(
-    rule: Option<&Rule>,
-    mut candidates: Vec<Candidate<'a>>,
-    lingers: impl Fn(&Candidate<'_>) -> bool,
-) -> Claimants<'a> {
-    let Some(rule) = rule.filter(|rule| rule.mode != Mode::Precedence) else {
-        if candidates.len() > 1 {
-            candidates.sort_by_cached_key(lingers);
-        }
-        return Claimants { candidates, sharing: 1, mode: Mode::Precedence };
-    };
-    let (mut firsts, mut rest) = (Vec::new(), Vec::new());
-    for of_one in candidates.chunk_by_mut(|a, b| a.registry == b.registry) {
-        of_one.sort_by_cached_key(&lingers);
-        let named = of_one.first().is_some_and(|c| rule.place(c.registry).is_some());
-        let (first, others) = of_one.split_at(usize::from(named));
-        firsts.extend_from_slice(first);
-        rest.extend_from_slice(others);
-    }
-    rest.sort_by_cached_key(lingers);
-    let sharing = firsts.len().max(1);
-    Claimants { candidates: [firsts, rest].concat(), sharing, mode: rule.mode }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::model::service::{Addresses, ItemKind, Protocol, Scope, Service};
 use crate::pipeline::intake::Generation;
 use crate::pipeline::reading::{Identity, Startup};
 use crate::pipeline::report::Wanted;
+use crate::resource::collection::Collection;
 use crate::resource::encoded::Version;
 
 fn mapping(namespace: &str) -> Mapping {
