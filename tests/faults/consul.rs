@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::ledger::Seat;
-use crate::sites::{PORT, service_of};
+use crate::sites::{MOVING, PORT, service_of};
 use crate::support::{Ask, Consul, PATIENCE, Proxy, consul_leader, eventually, scratch};
 
 const MASTER: &str = "7d8a1e52-4b1c-4a35-9c0e-0f6f6a7f3b11";
 /// What Chandler shows, as long as it is valid.
 const TOKEN: &str = "2f0c9f0a-6a1d-4b6e-8d0b-8e4d8d5e7a01";
+/// What it is good for.
+const RULES: &str = r#"service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }"#;
 
 #[derive(Debug)]
 pub(crate) struct ConsulSite {
@@ -66,10 +68,18 @@ impl ConsulSite {
 
     /// The token is valid, and Chandler has it.
     pub(crate) async fn grant(&self) {
-        let rules = r#"service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }"#;
-        self.put("/v1/acl/policy", &json!({"Name": "read", "Rules": rules})).await;
+        self.put("/v1/acl/policy", &json!({"Name": "read", "Rules": RULES})).await;
         self.put("/v1/acl/token", &json!({"SecretID": TOKEN, "Policies": [{"Name": "read"}]})).await;
         crate::files::replace(&self.token_file(), TOKEN.as_bytes());
+    }
+
+    /// Whether the token gives a right to [`MOVING`] alone.
+    pub(crate) async fn reduce(&self, reduced: bool) {
+        let own = self.servers[0].get("/v1/acl/policy/name/read").await;
+        let path = format!("/v1/acl/policy/{}", own["ID"].as_str().expect("its id"));
+        let few = RULES.replace("service_prefix \"\"", &format!("service {MOVING:?}"));
+        let rules = if reduced { few.as_str() } else { RULES };
+        self.put(&path, &json!({"Name": "read", "Rules": rules})).await;
     }
 
     /// The token is not valid any more.
@@ -140,6 +150,16 @@ impl ConsulSite {
         if !with_data && self.guarded {
             self.grant().await;
         }
+    }
+
+    /// Waits until the last server knows that there is no leader.
+    pub(crate) async fn leaderless(&self) {
+        let last = self.servers.last().expect("a server");
+        eventually("a server without a leader", PATIENCE, async || {
+            let said = crate::support::Place::Host.get(last.address(), "/v1/status/leader").await?;
+            (said.body.trim().len() <= 2).then_some(())
+        })
+        .await;
     }
 
     /// Kills the leader and waits for the next; which one it was.

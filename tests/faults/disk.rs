@@ -1,10 +1,18 @@
 //! What can go wrong with the disk that the last known good state is kept on.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::inside::small_disk;
+use chandler::model::catalog::Known;
+use chandler::model::endpoint::Address;
+use chandler::pipeline::image::codec;
+
+use crate::inside::{read_only, small_disk};
+use crate::ledger::Seat;
 use crate::rig::{Late, Rig};
 use crate::support::{PATIENCE, eventually, scratch};
 use crate::trouble::cut_off;
@@ -13,8 +21,6 @@ use tempfile::TempDir;
 
 /// Enough for the state of this table many times over.
 const KIB: u32 = 512;
-/// The state is saved at most every five seconds: where nothing was for longer, nothing was left to save.
-const CALM: Duration = Duration::from_secs(6);
 
 /// A small disk of its own, for the state of Chandler.
 #[derive(Debug)]
@@ -46,7 +52,7 @@ impl Disk {
     }
 
     /// Until not a byte is free.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut size = usize::try_from(KIB).expect("a small number") * 1024;
         let mut junk = Vec::new();
         while size > 0 {
@@ -62,8 +68,51 @@ impl Disk {
         }
     }
 
-    fn empty(&self) {
+    pub(crate) fn empty(&self) {
         fs::remove_file(self.junk()).expect("the junk");
+    }
+
+    /// What the state that is there says of each registry; nothing while there is none, or none that is whole.
+    fn saved(&self) -> Option<BTreeSet<(String, Seat)>> {
+        let bytes = fs::read(self.state()).ok()?;
+        let contents = chandler::store::disk::read(&bytes);
+        if contents.fault.is_some() {
+            return None;
+        }
+        let (image, _) = codec::decode(contents.frames);
+        let mut seats = BTreeSet::new();
+        for (registry, image) in &image.registries {
+            for item in image.items.values() {
+                let Some(Known::Service(service, admitted)) = &item.known else { continue };
+                for (host, endpoint) in
+                    admitted.hosts.iter().flat_map(|host| service.endpoints.iter().map(move |e| (host, e)))
+                {
+                    if let Address::Ip(IpAddr::V4(at)) = endpoint.address {
+                        seats.insert((registry.to_string(), Seat { host: host.to_string(), at }));
+                    }
+                }
+            }
+        }
+        Some(seats)
+    }
+
+    /// The number of the state's file: each that is written has another.
+    pub(crate) fn number(&self) -> Option<u64> {
+        fs::metadata(self.state()).map(|data| data.ino()).ok()
+    }
+
+    /// Waits until another state than that of this number is being written, or has been.
+    pub(crate) async fn is_not(&self, before: Option<u64>) {
+        let unfinished = self.dir().join("last-known-good.unfinished");
+        let limit = tokio::time::Instant::now() + PATIENCE;
+        // Oftener than `eventually` looks: it takes no longer than a few milliseconds.
+        while self.number() == before && !unfinished.exists() {
+            assert!(
+                tokio::time::Instant::now() < limit,
+                "waited {PATIENCE:?} in vain for the state to be saved"
+            );
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }
 
@@ -74,29 +123,54 @@ async fn metric(rig: &Rig, name: &str) -> f64 {
     line.and_then(|line| line.rsplit_once(' ')?.1.parse().ok()).unwrap_or_default()
 }
 
-/// Waits until everything that is known is on disk.
+/// Waits until the state on disk has exactly those who are registered.
 pub(crate) async fn saved(rig: &Rig) {
+    let registered = rig.registered().into_iter();
+    let named = registered.flat_map(|(kind, seats)| seats.into_iter().map(move |seat| (kind.id(), seat)));
+    let wanted: BTreeSet<(String, Seat)> = named.collect();
     eventually("the state to be saved", PATIENCE, async || {
-        let at = metric(rig, "chandler_state_last_success_timestamp_seconds").await;
-        (at > 0.0 && rig.clock.now() - at > CALM.as_secs_f64()).then_some(())
+        (rig.disk.saved().as_ref() == Some(&wanted)).then_some(())
     })
     .await;
 }
 
+/// Why nothing can be saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unwritable {
+    Full,
+    ReadOnly,
+}
+
+impl Unwritable {
+    async fn begin(self, disk: &Disk) {
+        match self {
+            Self::Full => disk.fill(),
+            Self::ReadOnly => read_only(disk.mounted.path(), true).await,
+        }
+    }
+
+    async fn end(self, disk: &Disk) {
+        match self {
+            Self::Full => disk.empty(),
+            Self::ReadOnly => read_only(disk.mounted.path(), false).await,
+        }
+    }
+}
+
 /// Chandler serves and takes changes while nothing can be saved, and starts like that; then it saves again.
-pub(crate) async fn full(rig: &mut Rig) -> Result<(), Late> {
-    rig.disk.fill();
+pub(crate) async fn unwritable(rig: &mut Rig, how: Unwritable) -> Result<(), Late> {
+    how.begin(&rig.disk).await;
     let before = metric(rig, "chandler_state_write_failures_total").await;
     rig.change_all().await;
     rig.right(PATIENCE).await?;
-    eventually("the disk to be full", PATIENCE, async || {
+    eventually("nothing to be saved", PATIENCE, async || {
         (metric(rig, "chandler_state_write_failures_total").await > before).then_some(())
     })
     .await;
     rig.kill_forgetful().await;
     rig.chandler.start_again().await;
     rig.right(PATIENCE).await?;
-    rig.disk.empty();
+    how.end(&rig.disk).await;
     let before = metric(rig, "chandler_state_writes_total").await;
     eventually("the state to be saved again", PATIENCE, async || {
         (metric(rig, "chandler_state_writes_total").await > before).then_some(())

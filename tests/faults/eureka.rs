@@ -23,7 +23,7 @@ impl EurekaSite {
     /// `settle` is as much longer than what clients need to register again as it is by default.
     pub(crate) fn config(&self) -> String {
         format!(
-            "  eureka: {{servers: ['http://{}/eureka'], interval: 500ms, fullReadInterval: 2s, settle: 3s, \
+            "  eureka: {{servers: ['http://{}/eureka'], interval: 500ms, fullReadInterval: 2s, settle: 10s, \
              limits: {{connect: 1s, read: 3s, whole: 20s}}}}",
             self.proxy.address()
         )

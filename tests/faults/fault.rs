@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::inside::partition;
 use crate::rig::{Late, Rig};
 use crate::sites::{Kind, Site};
-use crate::support::Way;
+use crate::support::{PATIENCE, Way, eventually};
 
 /// Something that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,10 @@ pub(crate) enum Fault {
     Truncated,
     /// Answers are whole and make no sense: half of their body, with the length that half has. Files: each is blank.
     Halved,
-    /// Answers that make sense and lack half of the services.
+    /// Answers that make sense and lack half of the services. Files: every other one is gone.
     Thinned,
+    /// Chandler's rights to most services are taken away, and it reads on with what it has.
+    Reduced,
     /// One byte a second.
     Slow,
     /// A page for people, or 500, or 429.
@@ -44,6 +46,8 @@ pub(crate) enum Fault {
     Expired,
     /// The leader is killed, and comes back later.
     Leaderless,
+    /// Two of three servers are killed, and come back later: there is no leader meanwhile.
+    Headless,
 }
 
 pub(crate) const PAGE: Fault =
@@ -60,6 +64,8 @@ enum Evidence {
     Disbelief,
     /// The proxy has spoilt something.
     Touched,
+    /// Chandler says this of what is wrong.
+    Says(&'static str),
     /// Nothing: it may go unnoticed.
     Nothing,
 }
@@ -87,21 +93,29 @@ impl Fault {
             Self::Restless => "an instance flapping 10 times a second",
             Self::Revoked => "token revoked",
             Self::Expired => "session expired",
+            Self::Reduced => "rights to most services lost",
             Self::Leaderless => "leader lost",
+            Self::Headless => "no leader, two of three lost",
         }
     }
 
     /// Whether instances can still come and go at the registry itself.
     pub(crate) const fn registry_works(self) -> bool {
-        !matches!(self, Self::Killed | Self::Emptied | Self::EmptiedLong | Self::Forgotten | Self::Hung)
+        !matches!(
+            self,
+            Self::Killed | Self::Emptied | Self::EmptiedLong | Self::Forgotten | Self::Hung | Self::Headless
+        )
     }
 
     const fn evidence(self, kind: Kind) -> Evidence {
         match (self, kind) {
             // A query that waits for news does not miss them; a new leader is there before anybody complains.
-            (Self::Hung | Self::Partitioned | Self::Leaderless, Kind::Consul | Kind::Consuls) => {
-                Evidence::Nothing
-            }
+            (
+                Self::Hung | Self::Partitioned | Self::Leaderless | Self::Headless,
+                Kind::Consul | Kind::Consuls | Kind::SharedConsul,
+            ) => Evidence::Nothing,
+            (Self::Reduced, Kind::Consul) => Evidence::Says("for want of rights"),
+            (Self::Reduced, _) => Evidence::Says("may not be read"),
             (Self::Restless | Self::Leaderless, _) => Evidence::Nothing,
             (Self::Flapping, Kind::Files) => Evidence::Nothing,
             (Self::Emptied | Self::EmptiedLong | Self::Forgotten, _) => Evidence::Disbelief,
@@ -126,6 +140,7 @@ impl Fault {
             Evidence::Complaint => rig.noticed(kind).await?,
             Evidence::Disbelief => rig.disbelieved(kind).await?,
             Evidence::Touched => rig.touched(kind, before).await?,
+            Evidence::Says(words) => rig.says(kind, words).await?,
             Evidence::Nothing => {}
         }
         // That nothing is lost can only be seen by looking on for a while.
@@ -134,6 +149,9 @@ impl Fault {
             // `removalHold` is a minute by default.
             Self::EmptiedLong => tokio::time::sleep(Duration::from_secs(75)).await,
             _ => tokio::time::sleep(time).await,
+        }
+        if self == Self::Expired {
+            rig.site(kind).zookeeper().expired().await;
         }
         if self == Self::Forgotten {
             let gone = rig.site(kind).lose_one();
@@ -145,7 +163,8 @@ impl Fault {
 
     /// Who deregisters before he has been seen again cannot be told from one who has not come back: what is done next waits.
     pub(crate) async fn aftermath(self, rig: &Rig, kind: Kind) -> Result<(), Late> {
-        if self.registry_works() || self == Self::Forgotten { Ok(()) } else { rig.believed(kind).await }
+        let works = self.registry_works() && self != Self::Reduced;
+        if works || self == Self::Forgotten { Ok(()) } else { rig.believed(kind).await }
     }
 
     pub(crate) async fn begin(self, site: &mut Site) -> Option<usize> {
@@ -181,6 +200,8 @@ impl Fault {
             Self::Flapping => site.turn(&Way::Reset),
             Self::Restless => {}
             Self::Revoked => site.consul().revoke().await,
+            Self::Reduced => rights(site, true).await,
+            Self::Headless => site.kill_most().await,
             Self::Leaderless if site.kind == Kind::Consuls => return Some(site.consul().lose_leader().await),
             Self::Leaderless => return Some(site.zookeeper().lose_leader().await),
         }
@@ -207,6 +228,8 @@ impl Fault {
                 }
             }
             Self::Revoked => site.consul().grant_again().await,
+            Self::Reduced => rights(site, false).await,
+            Self::Headless => site.start_most_again().await,
             Self::Leaderless => {
                 let leader = lost_leader.expect("it was remembered");
                 if site.kind == Kind::Consuls {
@@ -232,6 +255,9 @@ impl Fault {
                 std::fs::write(&file, &text[..text.len() / 2]).expect("half of it");
             }),
             Self::Halved => files.all().for_each(|file| std::fs::write(file, "").expect("a blank file")),
+            Self::Thinned => {
+                files.all().step_by(2).for_each(|file| std::fs::remove_file(file).expect("a file less"));
+            }
             Self::Says(_, body) => files.all().for_each(|file| std::fs::write(file, body).expect("a page")),
             Self::Flapping | Self::Restless => {}
             _ => panic!("{self:?} is nothing that happens to files"),
@@ -248,7 +274,7 @@ impl Fault {
     }
 
     /// Ten times a second for `time`; it ends in order.
-    async fn flap(self, rig: &mut Rig, kind: Kind, time: Duration) {
+    pub(crate) async fn flap(self, rig: &mut Rig, kind: Kind, time: Duration) {
         let half = Duration::from_millis(50);
         let restless = kind.seat(crate::sites::MOVING, 250);
         for _ in 0..time.as_millis() / 100 {
@@ -268,6 +294,22 @@ impl Fault {
                 rig.site(kind).turn(&Way::Pass);
             }
             tokio::time::sleep(half).await;
+        }
+    }
+}
+
+/// Whether Chandler may read the services that stay as they are.
+async fn rights(site: &mut Site, reduced: bool) {
+    match site.kind {
+        Kind::Consul => site.consul().reduce(reduced).await,
+        _ => {
+            site.zookeeper().reduce(reduced).await;
+            // Nobody is told of other rights: it reads everything again after a lost connection.
+            let before = site.touched();
+            site.turn(&Way::Reset);
+            eventually("another connection", PATIENCE, async || (site.touched() > before).then_some(()))
+                .await;
+            site.turn(&Way::Pass);
         }
     }
 }

@@ -65,6 +65,17 @@ pub(crate) async fn partition(port: u16, dropped: bool) {
     }
 }
 
+/// Whether a mounted file system can only be read. Files that are open for writing stay so.
+pub(crate) async fn read_only(dir: &Path, only: bool) {
+    let dir = dir.display().to_string();
+    if only {
+        command("mount", &["--bind", &dir, &dir]).await;
+        command("mount", &["-o", "remount,bind,ro", &dir]).await;
+    } else {
+        command("umount", &["-l", &dir]).await;
+    }
+}
+
 /// A file system of so many KiB at `dir`, which exists.
 pub(crate) async fn small_disk(dir: &Path, kib: u32) {
     let (size, dir) = (format!("size={kib}k"), dir.display().to_string());

@@ -67,6 +67,17 @@ impl Ledger {
         state.left.insert(seat.clone());
     }
 
+    /// From now on exactly this is to be seen: what is not there yet arrives, what is beyond it leaves. To be said before the
+    /// registry is told.
+    pub(crate) fn will_be(&self, wanted: &BTreeSet<Seat>) {
+        let now: BTreeSet<Seat> = {
+            let state = self.state();
+            state.must.union(&state.arriving).cloned().collect()
+        };
+        wanted.difference(&now).for_each(|seat| self.arriving(seat));
+        now.difference(wanted).for_each(|seat| self.leaving(seat));
+    }
+
     /// Chandler is killed before its state was saved, which takes up to five seconds: until everything is right again it may say
     /// of the services of these hosts, which have changed meanwhile, what was true before. Of all others it may not.
     pub(crate) fn memory_may_be_old(&self, hosts: &BTreeSet<String>) {
@@ -181,6 +192,21 @@ mod tests {
         assert_eq!(ledger.take_wrong(), Wrong::default());
         ledger.saw("eye", [seat(1), seat(2)].into());
         assert!(ledger.take_wrong().ghosts.contains_key(&seat(2)));
+    }
+
+    #[test]
+    fn what_will_be_is_neither_lost_nor_a_ghost_on_its_way() {
+        let ledger = settled(&[1, 2]);
+        ledger.will_be(&[seat(2), seat(3)].into());
+        ledger.saw("eye", [seat(1), seat(2), seat(3)].into());
+        assert!(!ledger.settle(&["eye"]), "one of them leaves");
+        ledger.saw("eye", [seat(3)].into());
+        assert!(!ledger.settle(&["eye"]), "one of them stays");
+        ledger.saw("eye", [seat(2), seat(3)].into());
+        assert!(ledger.settle(&["eye"]));
+        let wrong = ledger.take_wrong();
+        assert_eq!(wrong.lost.into_keys().collect::<Vec<_>>(), [seat(2)], "it was to stay");
+        assert_eq!(wrong.ghosts, BTreeMap::new());
     }
 
     #[test]

@@ -15,8 +15,10 @@
 //! | `watch` | the eyes: Chandler's wire, istiod, Envoy, and calls through it |
 //! | `sites`, `files`, `consul`, `eureka`, `zookeeper` | the registries, who registers, and how they break |
 //! | `rig` | all of it, started; a true change, seen through |
-//! | `fault`, `trouble`, `disk` | what can go wrong with a registry, with the mesh, and with the state on disk |
-//! | `table` | the rows, and how each is run |
+//! | `fault`, `trouble` | what can go wrong with a registry, and with the mesh around them |
+//! | `killed`, `disk` | Chandler killed in whatever it does; the state on disk |
+//! | `shared` | two registries that know the same hosts, and how one falls back to the other |
+//! | `cases`, `table` | the rows, and how they are run |
 //! | `soak` | random faults for as long as one likes |
 //! | `clock` | a wall clock to step |
 //! | `inside` | a network of its own for all this |
@@ -33,6 +35,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cases;
 mod clock;
 mod consul;
 mod disk;
@@ -40,8 +43,10 @@ mod eureka;
 mod fault;
 mod files;
 mod inside;
+mod killed;
 mod ledger;
 mod rig;
+mod shared;
 mod sites;
 mod soak;
 mod table;
@@ -54,6 +59,14 @@ async fn nothing_is_lost_in_any_fault() {
     needs!(Consul, Eureka, ZooKeeper, Istiod118, Envoy, Probe, Namespace);
     if !inside::relaunched("nothing_is_lost_in_any_fault").await {
         table::run().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_where_registries_share_hosts() {
+    needs!(Consul, ZooKeeper, Istiod118, Envoy, Probe, Namespace);
+    if !inside::relaunched("nothing_is_lost_where_registries_share_hosts").await {
+        table::run_shared().await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! All of it, started: registries, Chandler, istiod, Envoy, the eyes, and calls to every service. And what is done with it: a true
 //! change, seen through.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::disk::{self, Disk};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Seat};
+use crate::shared::{MERGE, visible};
 use crate::sites::{Kind, MOVING, Site};
 use crate::support::{Age, Chandler, Envoy, Istiod, PATIENCE, eventually};
 use crate::watch::{self, Calls};
@@ -27,6 +28,8 @@ pub(crate) struct Rig {
     _envoy: Envoy,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) calls: Arc<Calls>,
+    /// Chandler's further configuration, without the disk's.
+    config: String,
     /// None of them ends by itself.
     eyes: JoinSet<()>,
 }
@@ -46,17 +49,18 @@ impl Rig {
         let builder = Chandler::build().registries(&registries).config(config).config(&disk.config());
         let builder = clock.environment().iter().fold(builder, |b, (name, value)| b.environment(name, value));
         let mut chandler = builder.start().await;
+        let sites: BTreeMap<Kind, Site> = sites.into_iter().map(|site| (site.kind, site)).collect();
         let ledger = Arc::new(Ledger::default());
-        sites.iter().flat_map(Site::present).for_each(|seat| ledger.arriving(seat));
+        ledger.will_be(&visible(&registered(&sites)));
         chandler.synced().await;
         let istiod = Istiod::build(Age::V1_18, chandler.grpc).for_plain_envoy().start().await;
         let envoy = Envoy::start(&istiod).await;
         eyes.spawn(watch::wire(chandler.grpc, Arc::clone(&ledger)));
         eyes.spawn(watch::istiod(istiod.grpc_addr(), Arc::clone(&ledger), watch::ISTIOD));
         eyes.spawn(watch::envoy(envoy.admin(), Arc::clone(&ledger)));
-        let sites = sites.into_iter().map(|site| (site.kind, site)).collect();
-        let calls = Arc::default();
-        let mut rig = Self { sites, chandler, clock, disk, istiod, _envoy: envoy, ledger, calls, eyes };
+        let (calls, config) = (Arc::default(), config.to_owned());
+        let mut rig =
+            Self { sites, chandler, clock, disk, istiod, _envoy: envoy, ledger, calls, config, eyes };
         rig.right(PATIENCE).await.unwrap_or_else(|late| panic!("not even at the start: {}", late.0));
         rig.call_everything().await;
         // From here on every failure counts; before, listeners were still coming.
@@ -66,9 +70,8 @@ impl Rig {
 
     /// Every service is called from now on, at its virtual address; each has been answered once.
     async fn call_everything(&mut self) {
-        let mut hosts: Vec<String> =
+        let hosts: BTreeSet<String> =
             self.sites.values().flat_map(Site::present).map(|s| s.host.clone()).collect();
-        hosts.dedup();
         for host in &hosts {
             let path = format!("/api/v1/resources?collection=serviceentries&name=chandler/{host}");
             let row = self.chandler.api(&path).await;
@@ -85,6 +88,11 @@ impl Rig {
 
     pub(crate) fn site(&mut self, kind: Kind) -> &mut Site {
         self.sites.get_mut(&kind).expect("a registry of this rig")
+    }
+
+    /// Who is registered where.
+    pub(crate) fn registered(&self) -> BTreeMap<Kind, BTreeSet<Seat>> {
+        registered(&self.sites)
     }
 
     /// Waits until everyone sees exactly what is registered.
@@ -132,19 +140,53 @@ impl Rig {
     /// Another configuration, of which nobody may see anything, has been taken; an even `round` is the one of the start.
     pub(crate) async fn configure(&mut self, round: usize) {
         let registries: String = self.sites.values().map(Site::config).collect();
-        let (registries, further) = if round.is_multiple_of(2) {
-            (registries, self.disk.config())
+        let (registries, push, took) = if round.is_multiple_of(2) {
+            (registries, "", "1s")
         } else {
             let slower = registries
                 .replace("whole: 20s", "whole: 19s")
                 .replace("sessionTimeout: 2s", "sessionTimeout: 3s");
-            (slower, format!("push: {{topologyQuiet: 900ms}}\n{}", self.disk.config()))
+            (slower, "push: {topologyQuiet: 900ms}\n", "900ms")
         };
+        let further = format!("{push}{}{}", self.config, self.disk.config());
         self.chandler.write_registries(&registries, &further);
-        let took = if round.is_multiple_of(2) { "1s" } else { "900ms" };
+        self.taken(|shown| shown["push"]["topologyQuiet"] == took).await;
+    }
+
+    /// The same configuration has been taken, but for a registry that is left out; `None`: all of it. Rules about who shares
+    /// its hosts with whom go with it.
+    pub(crate) async fn configure_without(&mut self, out: Option<Kind>) {
+        let left: Vec<&Site> = self.sites.values().filter(|site| Some(site.kind) != out).collect();
+        let registries: String = left.iter().map(|site| site.config()).collect();
+        let names: Vec<String> = left.iter().map(|site| site.kind.id()).collect();
+        let config = if out.is_some() { self.config.replace(MERGE, "") } else { self.config.clone() };
+        self.chandler.write_registries(&registries, &format!("{config}{}", self.disk.config()));
+        self.taken(|shown| names_of(&shown["registries"]) == names).await;
+    }
+
+    /// The same configuration has been taken, but that every registry's name has this at its end.
+    pub(crate) async fn configure_names(&mut self, end: &str) {
+        let renamed =
+            |site: &Site| site.config().replacen(&site.kind.id(), &format!("{}{end}", site.kind.id()), 1);
+        let registries: String = self.sites.values().map(renamed).collect();
+        self.chandler.write_registries(&registries, &format!("{}{}", self.config, self.disk.config()));
+        let names: Vec<String> = self.sites.keys().map(|kind| format!("{}{end}", kind.id())).collect();
+        self.taken(|shown| names_of(&shown["registries"]) == names).await;
+    }
+
+    /// Waits until there is no registry but those whose names end so: what was configured before is gone.
+    pub(crate) async fn only_names(&self, end: &str) {
+        let names: Vec<String> = self.sites.keys().map(|kind| format!("{}{end}", kind.id())).collect();
+        eventually("the registries of old names to be gone", PATIENCE, async || {
+            let rows = self.chandler.api("/api/v1/registries").await;
+            (BTreeSet::from_iter(names_of(&rows)) == BTreeSet::from_iter(names.clone())).then_some(())
+        })
+        .await;
+    }
+
+    async fn taken(&self, taken: impl Fn(&Value) -> bool) {
         eventually("the configuration to be taken", PATIENCE, async || {
-            let shown = self.chandler.api("/api/v1/config").await;
-            (shown["push"]["topologyQuiet"] == took).then_some(())
+            taken(&self.chandler.api("/api/v1/config").await).then_some(())
         })
         .await;
     }
@@ -201,6 +243,17 @@ impl Rig {
         self.row_where(kind, "has seen everybody again", |row| !holds(row)).await
     }
 
+    /// Waits until Chandler holds so many endpoints of it.
+    pub(crate) async fn holds(&self, kind: Kind, count: usize) -> Result<(), Late> {
+        self.row_where(kind, &format!("holds {count} endpoints"), |row| row["heldEndpoints"] == count).await
+    }
+
+    /// Waits until Chandler says this of what is wrong with it.
+    pub(crate) async fn says(&self, kind: Kind, words: &str) -> Result<(), Late> {
+        let says = |row: &Value| row["problem"].as_str().is_some_and(|why| why.contains(words));
+        self.row_where(kind, &format!("says {words:?}"), says).await
+    }
+
     async fn row_where(&self, kind: Kind, what: &str, accept: impl Fn(&Value) -> bool) -> Result<(), Late> {
         let since = Instant::now();
         loop {
@@ -226,6 +279,15 @@ impl Rig {
         }
         Ok(())
     }
+}
+
+fn registered(sites: &BTreeMap<Kind, Site>) -> BTreeMap<Kind, BTreeSet<Seat>> {
+    sites.values().map(|site| (site.kind, site.present().clone())).collect()
+}
+
+fn names_of(rows: &Value) -> Vec<String> {
+    let name = |row: &Value| row["name"].as_str().unwrap_or_default().to_owned();
+    rows.as_array().into_iter().flatten().map(name).collect()
 }
 
 fn holds(row: &Value) -> bool {

@@ -7,6 +7,7 @@ use crate::consul::ConsulSite;
 use crate::eureka::EurekaSite;
 use crate::files::FilesSite;
 use crate::ledger::Seat;
+use crate::shared;
 use crate::support::{Proxy, Way};
 use crate::zookeeper::ZooKeeperSite;
 
@@ -30,6 +31,10 @@ pub(crate) enum Kind {
     Consuls,
     /// Three ZooKeeper servers.
     ZooKeepers,
+    /// The first of two registries that know the same hosts.
+    SharedConsul,
+    /// The second.
+    SharedZooKeeper,
 }
 
 impl Kind {
@@ -42,6 +47,8 @@ impl Kind {
             Self::ZooKeeper => "zookeeper",
             Self::Consuls => "consul of three",
             Self::ZooKeepers => "zookeeper of three",
+            Self::SharedConsul => "consul shared",
+            Self::SharedZooKeeper => "zookeeper shared",
         }
     }
 
@@ -58,7 +65,41 @@ impl Kind {
             Self::ZooKeeper => "zookeeper",
             Self::Consuls => "service.consuls",
             Self::ZooKeepers => "zookeepers",
+            Self::SharedConsul | Self::SharedZooKeeper => shared::DOMAIN,
         }
+    }
+
+    /// The second byte of its instances' addresses.
+    const fn network(self) -> u8 {
+        match self {
+            // The same instance may be in both.
+            Self::SharedConsul | Self::SharedZooKeeper => 46,
+            _ => 40 + self as u8,
+        }
+    }
+
+    /// Who is registered at the start.
+    fn seats(self) -> BTreeSet<Seat> {
+        let mut seats = BTreeSet::new();
+        match self {
+            Self::SharedConsul | Self::SharedZooKeeper => {
+                for (service, first, second) in shared::SEATS {
+                    let numbers = if self == Self::SharedConsul { first } else { second };
+                    seats.extend(numbers.map(|number| self.seat(service, number)));
+                }
+            }
+            _ => {
+                for (service, count) in SERVICES {
+                    seats.extend((1..=count).map(|number| self.seat(service, number)));
+                }
+            }
+        }
+        seats
+    }
+
+    /// The number of the first instance of [`MOVING`] that comes later.
+    const fn next(self) -> u8 {
+        if matches!(self, Self::SharedZooKeeper) { 103 } else { 3 }
     }
 
     /// A seat of one of its services.
@@ -67,7 +108,7 @@ impl Kind {
         let index = u8::try_from(index).expect("there are few");
         Seat {
             host: format!("{service}.{}", self.domain()),
-            at: Ipv4Addr::new(10, 40 + self as u8, index, number),
+            at: Ipv4Addr::new(10, self.network(), index, number),
         }
     }
 }
@@ -100,17 +141,13 @@ impl Site {
     pub(crate) async fn start(kind: Kind) -> Self {
         let server = match kind {
             Kind::Files => Server::Files(FilesSite::start()),
-            Kind::Consul => Server::Consul(ConsulSite::alone().await),
+            Kind::Consul | Kind::SharedConsul => Server::Consul(ConsulSite::alone().await),
             Kind::Consuls => Server::Consul(ConsulSite::three().await),
             Kind::Eureka => Server::Eureka(Box::new(EurekaSite::start().await)),
-            Kind::ZooKeeper => Server::ZooKeeper(ZooKeeperSite::alone().await),
+            Kind::ZooKeeper | Kind::SharedZooKeeper => Server::ZooKeeper(ZooKeeperSite::alone().await),
             Kind::ZooKeepers => Server::ZooKeeper(ZooKeeperSite::three().await),
         };
-        let mut present = BTreeSet::new();
-        for (service, count) in SERVICES {
-            present.extend((1..=count).map(|number| kind.seat(service, number)));
-        }
-        let mut site = Self { kind, server, present, next: 3 };
+        let mut site = Self { kind, server, present: kind.seats(), next: kind.next() };
         site.register_again().await;
         site
     }
@@ -119,6 +156,9 @@ impl Site {
     pub(crate) fn config(&self) -> String {
         let settings = match &self.server {
             Server::Files(one) => one.config(),
+            Server::Consul(one) if self.kind == Kind::SharedConsul => {
+                format!("{}\n  map: {{hosts: ['{{service}}.{}']}}", one.config(), shared::DOMAIN)
+            }
             Server::Consul(one) => one.config(),
             Server::Eureka(one) => one.config(),
             Server::ZooKeeper(one) => one.config(self.kind.domain()),
@@ -160,6 +200,11 @@ impl Site {
             Server::Eureka(one) => one.deregister(seat).await,
             Server::ZooKeeper(one) => one.deregister(seat).await,
         }
+    }
+
+    /// These will not register again.
+    pub(crate) fn forget(&mut self, seats: &[Seat]) {
+        self.present.retain(|seat| !seats.contains(seat));
     }
 
     /// One instance of `api` will not register again.
@@ -220,6 +265,41 @@ impl Site {
             Server::Consul(one) => one.start_again(with_data).await,
             Server::Eureka(one) => one.server.start_again().await,
             Server::ZooKeeper(one) => one.start_again(with_data).await,
+        }
+    }
+
+    /// SIGKILL to two of three servers.
+    pub(crate) async fn kill_most(&mut self) {
+        match &mut self.server {
+            Server::Consul(one) => {
+                for server in one.servers.iter_mut().take(2) {
+                    server.kill().await;
+                }
+                one.leaderless().await;
+            }
+            Server::ZooKeeper(one) => {
+                for server in one.servers.iter_mut().take(2) {
+                    server.kill().await;
+                }
+            }
+            Server::Files(_) | Server::Eureka(_) => panic!("{} has no leader", self.kind.name()),
+        }
+    }
+
+    /// After [`Site::kill_most`].
+    pub(crate) async fn start_most_again(&mut self) {
+        match &mut self.server {
+            Server::Consul(one) => {
+                for server in one.servers.iter_mut().take(2) {
+                    server.start_again().await;
+                }
+            }
+            Server::ZooKeeper(one) => {
+                for server in one.servers.iter_mut().take(2) {
+                    server.start_again(true).await;
+                }
+            }
+            Server::Files(_) | Server::Eureka(_) => panic!("{} has no leader", self.kind.name()),
         }
     }
 

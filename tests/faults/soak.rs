@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::cases::faults_of;
 use crate::fault::Fault;
 use crate::rig::{Late, Rig};
 use crate::sites::Kind;
-use crate::table::{faults_of, wrongs};
+use crate::table::wrongs;
 
 const KINDS: [Kind; 4] = [Kind::Files, Kind::Consul, Kind::Eureka, Kind::ZooKeeper];
 /// How long everything may take to be right after a round: several pauses before the next attempt at a registry.
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_secs(240);
 
 /// What may happen beside what happens to registries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,15 +27,18 @@ enum Blow {
     IstiodHung,
     Reconfigured,
     ClockStepped,
+    /// Until the round is over.
+    DiskFull,
 }
 
-const BLOWS: [Blow; 6] = [
+const BLOWS: [Blow; 7] = [
     Blow::None,
     Blow::ChandlerKilled,
     Blow::IstiodKilled,
     Blow::IstiodHung,
     Blow::Reconfigured,
     Blow::ClockStepped,
+    Blow::DiskFull,
 ];
 
 /// Numbers that follow from a seed (SplitMix64).
@@ -71,7 +75,8 @@ struct Round {
     /// Each registry at most once.
     faults: Vec<(Kind, Fault)>,
     blow: Blow,
-    /// Who changes in the middle of it all, in this order; those that cannot are passed over.
+    /// Who changes in the middle of it all, in this order; those that cannot are passed over. With the change at the end it is
+    /// fewer than would be held if they were seen all at once.
     changes: Vec<Kind>,
     /// In milliseconds.
     pauses: [u64; 2],
@@ -88,25 +93,36 @@ impl Round {
             })
             .collect();
         let blow = dice.one_of(&BLOWS);
-        let changes = (0..dice.below(5)).map(|_| dice.one_of(&KINDS)).collect();
+        let changes = (0..dice.below(4)).map(|_| dice.one_of(&KINDS)).collect();
         let pause = |dice: &mut Dice| u64::try_from(dice.below(3_000)).expect("a small number");
         Self { faults, blow, changes, pauses: [pause(&mut dice), pause(&mut dice)] }
     }
 
     async fn run(&self, rig: &mut Rig, number: u64) -> Result<Duration, Late> {
+        // What takes a server's start comes first and ends last: nobody else is held up by it for longer than is held.
+        let (slow, quick): (Vec<_>, Vec<_>) = self.faults.iter().copied().partition(|(kind, fault)| {
+            *kind != Kind::Files && matches!(fault, Fault::Killed | Fault::Emptied)
+        });
         let mut under_way = Vec::new();
-        for (kind, fault) in &self.faults {
-            let lost_leader = fault.begin(rig.site(*kind)).await;
-            under_way.push((*kind, *fault, lost_leader));
+        for (kind, fault) in slow.into_iter().chain(quick) {
+            let lost_leader = fault.begin(rig.site(kind)).await;
+            under_way.push((kind, fault, lost_leader));
         }
         let stuck = |kind: Kind| self.faults.iter().any(|(of, fault)| *of == kind && !fault.registry_works());
         for kind in self.changes.iter().filter(|kind| !stuck(**kind)) {
             rig.change(*kind).await;
         }
-        sleep(Duration::from_millis(self.pauses[0])).await;
+        let pause = Duration::from_millis(self.pauses[0]);
+        match self.faults.iter().find(|(_, fault)| matches!(fault, Fault::Flapping | Fault::Restless)) {
+            Some((kind, fault)) => fault.flap(rig, *kind, pause).await,
+            None => sleep(pause).await,
+        }
         self.blow.fall(rig, number).await;
         sleep(Duration::from_millis(self.pauses[1])).await;
-        for (kind, fault, lost_leader) in &under_way {
+        if self.blow == Blow::DiskFull {
+            rig.disk.empty();
+        }
+        for (kind, fault, lost_leader) in under_way.iter().rev() {
             fault.end(rig.site(*kind), *lost_leader).await;
         }
         let healed = Instant::now();
@@ -137,11 +153,31 @@ impl Blow {
                 sleep(Duration::from_millis(500)).await;
                 rig.istiod.process().signal("CONT").await;
             }
+            Self::DiskFull => rig.disk.fill(),
             Self::Reconfigured => rig.configure(usize::try_from(number).expect("few rounds")).await,
             Self::ClockStepped => {
                 let days = i64::try_from(number % 7).expect("a small number") - 3;
                 rig.clock.step(days * 24 * 3_600);
             }
+        }
+    }
+}
+
+/// Says which round it was if anything panics in it.
+struct Told {
+    seed: u64,
+    number: u64,
+    shown: String,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { seed, number, shown } = self;
+            let _unseen = writeln!(
+                std::io::stderr(),
+                "soak | seed {seed} round {number} failed: {shown}\n`tests/soak 1 {seed} {number}` does that round again"
+            );
         }
     }
 }
@@ -161,6 +197,7 @@ pub(crate) async fn run() {
     let mut number = first;
     while since.elapsed() < time {
         let round = Round::new(seed, number);
+        let _told = Told { seed, number, shown: format!("{round:?}") };
         let outcome = round.run(&mut rig, number).await;
         let complaints = wrongs(&rig, &outcome);
         let right = outcome.map_or("never".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()));

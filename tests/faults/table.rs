@@ -1,181 +1,37 @@
-//! The rows of the table, and how each is run.
+//! How the rows are run and printed.
 
 use std::io::Write as _;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::fault::{BUSY, ERROR, Fault, PAGE};
+use crate::cases::{CASES, Case, Extent, SHARED, SOON, What, kinds};
+use crate::fault::Fault;
 use crate::rig::{Late, Rig};
+use crate::shared;
 use crate::sites::Kind;
 use crate::support::{PATIENCE, eventually};
-use crate::trouble::Trouble;
 use crate::watch;
 
-/// How much of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    /// One fault of each class.
-    Classes,
-    Everything,
-}
-
-/// How long everything may take to be right again, unless a row says otherwise: longer than back-offs, Eureka's `settle` and a
-/// push of istiod take together on a busy machine.
-const SOON: Duration = Duration::from_secs(120);
 /// How long one looks on while something is wrong.
 const A_WHILE: Duration = Duration::from_secs(2);
 
-/// What happens to whom.
-#[derive(Debug, Clone, Copy)]
-enum What {
-    Registry(Kind, Fault),
-    /// With the registries that the other rows have brought, or these if there are none.
-    Mesh(Trouble),
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Case {
-    what: What,
-    /// Whether it is one of the classes' examples.
-    example: bool,
-}
-
-const fn example(kind: Kind, fault: Fault) -> Case {
-    Case { what: What::Registry(kind, fault), example: true }
-}
-
-const fn more(kind: Kind, fault: Fault) -> Case {
-    Case { what: What::Registry(kind, fault), example: false }
-}
-
-const fn mesh(trouble: Trouble, example: bool) -> Case {
-    Case { what: What::Mesh(trouble), example }
-}
-
-const CASES: &[Case] = &[
-    example(Kind::Consul, Fault::Killed),
-    example(Kind::ZooKeeper, Fault::Emptied),
-    example(Kind::Eureka, Fault::Hung),
-    example(Kind::ZooKeeper, Fault::Partitioned),
-    example(Kind::Eureka, Fault::Reset),
-    example(Kind::Files, Fault::Truncated),
-    example(Kind::Consul, Fault::Thinned),
-    example(Kind::Consul, Fault::Slow),
-    example(Kind::Eureka, PAGE),
-    example(Kind::Consul, ERROR),
-    example(Kind::Eureka, BUSY),
-    example(Kind::Consul, Fault::Revoked),
-    example(Kind::ZooKeeper, Fault::Expired),
-    example(Kind::Files, Fault::Flapping),
-    example(Kind::Consul, Fault::Restless),
-    example(Kind::Files, Fault::Emptied),
-    example(Kind::Consuls, Fault::Leaderless),
-    more(Kind::ZooKeepers, Fault::Leaderless),
-    mesh(Trouble::Killed, true),
-    mesh(Trouble::KilledAlone, true),
-    mesh(Trouble::IstiodKilled, true),
-    mesh(Trouble::IstiodHung, true),
-    mesh(Trouble::Reconfigured, true),
-    mesh(Trouble::ClockStepped, true),
-    mesh(Trouble::DiskFull, true),
-    mesh(Trouble::StateCut, true),
-    mesh(Trouble::StateFlipped, false),
-    mesh(Trouble::KilledInChange, false),
-    mesh(Trouble::KilledInStart, false),
-    mesh(Trouble::Fleet, true),
-    more(Kind::Consul, Fault::EmptiedLong),
-    // Not Eureka: an empty one is disbelieved for 13 times `settle`: ten minutes by default, and short here.
-    more(Kind::ZooKeeper, Fault::EmptiedLong),
-    more(Kind::Files, Fault::Forgotten),
-    more(Kind::Eureka, Fault::Forgotten),
-    more(Kind::ZooKeeper, Fault::Forgotten),
-    more(Kind::Files, Fault::Killed),
-    more(Kind::Files, Fault::Halved),
-    more(Kind::Files, PAGE),
-    more(Kind::Files, Fault::Restless),
-    more(Kind::Consul, Fault::Emptied),
-    more(Kind::Consul, Fault::Hung),
-    more(Kind::Consul, Fault::Partitioned),
-    more(Kind::Consul, Fault::Reset),
-    more(Kind::Consul, Fault::Truncated),
-    more(Kind::Consul, Fault::Halved),
-    more(Kind::Consul, PAGE),
-    more(Kind::Consul, BUSY),
-    more(Kind::Consul, Fault::Flapping),
-    more(Kind::Eureka, Fault::Killed),
-    more(Kind::Eureka, Fault::Emptied),
-    more(Kind::Eureka, Fault::Partitioned),
-    more(Kind::Eureka, Fault::Truncated),
-    more(Kind::Eureka, Fault::Halved),
-    more(Kind::Eureka, Fault::Thinned),
-    more(Kind::Eureka, Fault::Slow),
-    more(Kind::Eureka, ERROR),
-    more(Kind::Eureka, Fault::Flapping),
-    more(Kind::Eureka, Fault::Restless),
-    more(Kind::ZooKeeper, Fault::Killed),
-    more(Kind::ZooKeeper, Fault::Hung),
-    more(Kind::ZooKeeper, Fault::Reset),
-    more(Kind::ZooKeeper, Fault::Truncated),
-    more(Kind::ZooKeeper, Fault::Slow),
-    more(Kind::ZooKeeper, PAGE),
-    more(Kind::ZooKeeper, Fault::Flapping),
-    more(Kind::ZooKeeper, Fault::Restless),
-];
-
 impl Case {
-    fn name(&self) -> String {
-        match self.what {
-            What::Registry(kind, fault) => format!("{}/{}", kind.name(), fault.name()),
-            What::Mesh(trouble) => format!("all/{}", trouble.name()),
-        }
-    }
-
-    fn wanted(&self, extent: Extent) -> bool {
-        match std::env::var("CHANDLER_FAULTS") {
-            Ok(list) => list.split(',').any(|start| self.name().starts_with(start)),
-            Err(_) => self.example || extent == Extent::Everything,
-        }
-    }
-
-    /// How long everything may take to be right again.
-    fn limit(&self) -> Duration {
-        match self.what {
-            // What is held goes after `removalHold`, by default a minute, and some reads.
-            What::Registry(_, Fault::Forgotten) => SOON * 3,
-            _ => SOON,
-        }
-    }
-
     async fn run(&self, rig: &mut Rig) -> Result<Duration, Late> {
         rig.right(SOON).await?;
         match self.what {
             What::Registry(kind, fault) => fault.happen(rig, kind, A_WHILE).await?,
-            What::Mesh(trouble) => trouble.happen(rig, A_WHILE).await?,
+            What::Mesh(trouble) | What::Both(trouble) => trouble.happen(rig, A_WHILE).await?,
+            What::Shared(kind, loss) => loss.happen(rig, kind, A_WHILE).await?,
         }
         let healed = Instant::now();
         match self.what {
-            What::Registry(kind, _) => rig.change(kind).await,
-            What::Mesh(_) => rig.change_all().await,
+            What::Registry(kind, _) | What::Shared(kind, _) => rig.change(kind).await,
+            What::Mesh(_) | What::Both(_) => rig.change_all().await,
         }
         rig.right(self.limit()).await?;
         Ok(healed.elapsed())
     }
-}
-
-/// The registries that these rows need; those that only the mesh is about do with the cheaper ones.
-fn kinds(cases: &[Case]) -> Vec<Kind> {
-    let of = |case: &Case| match case.what {
-        What::Registry(kind, _) => Some(kind),
-        What::Mesh(_) => None,
-    };
-    let mut kinds: Vec<Kind> = cases.iter().filter_map(of).collect();
-    if kinds.is_empty() {
-        kinds.extend([Kind::Files, Kind::Consul, Kind::ZooKeeper]);
-    }
-    kinds.sort();
-    kinds.dedup();
-    kinds
 }
 
 /// A row, for people.
@@ -211,14 +67,30 @@ impl Row {
 
 /// Runs one fault of each class; with `tests/run --all` everything.
 pub(crate) async fn run() {
+    let cases = wanted(CASES);
+    run_all(&cases, &kinds(&cases), "").await;
+}
+
+/// The same for registries that know the same hosts.
+pub(crate) async fn run_shared() {
+    run_all(&wanted(SHARED), &[Kind::SharedConsul, Kind::SharedZooKeeper], shared::MERGE).await;
+}
+
+fn wanted(of: &[Case]) -> Vec<Case> {
     let long = std::env::var_os("CHANDLER_TEST_ALL").is_some();
     let extent = if long { Extent::Everything } else { Extent::Classes };
-    let cases: Vec<Case> = CASES.iter().filter(|case| case.wanted(extent)).copied().collect();
-    let config = std::env::var("CHANDLER_FAULTS_CONFIG").unwrap_or_default();
-    let mut rig = Rig::start(&kinds(&cases), &config).await;
+    of.iter().filter(|case| case.wanted(extent)).copied().collect()
+}
+
+async fn run_all(cases: &[Case], kinds: &[Kind], config: &str) {
+    if cases.is_empty() {
+        return;
+    }
+    let further = std::env::var("CHANDLER_FAULTS_CONFIG").unwrap_or_default();
+    let mut rig = Rig::start(kinds, &format!("{config}{further}")).await;
     let mut wrong = Vec::new();
     for case in cases {
-        let row = run_one(case, &mut rig).await;
+        let row = run_one(*case, &mut rig).await;
         row.print();
         if !row.complaints.is_empty() {
             wrong.push(row.text());
@@ -263,17 +135,4 @@ pub(crate) fn wrongs(rig: &Rig, outcome: &Result<Duration, Late>) -> Vec<String>
     words.extend(rig.calls.take_failed().into_iter().take(10).map(|why| format!("failed: {why}")));
     words.extend(outcome.as_ref().err().map(|late| format!("never right: {}", late.0)));
     words
-}
-
-/// What the table has for one registry, and what can happen to it again and again.
-pub(crate) fn faults_of(kind: Kind) -> Vec<Fault> {
-    let of = |case: &Case| match case.what {
-        What::Registry(of, fault)
-            if of == kind && !matches!(fault, Fault::Forgotten | Fault::EmptiedLong) =>
-        {
-            Some(fault)
-        }
-        _ => None,
-    };
-    CASES.iter().filter_map(of).collect()
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::disk;
+use crate::disk::{self, Unwritable};
 use crate::inside::partition;
+use crate::killed;
 use crate::rig::{Late, Rig};
 use crate::sites::Kind;
 use crate::support::{Age, Istiod, PATIENCE, Way, eventually};
@@ -24,18 +25,31 @@ pub(crate) enum Trouble {
     KilledInChange,
     /// Chandler is killed again and again while it starts, each time a little later.
     KilledInStart,
+    /// Chandler is killed each time that it saves its state.
+    KilledInSave,
+    /// Chandler is told to end, and is killed before it has.
+    KilledInDrain,
     /// Chandler is killed and started again while no registry can be reached.
     KilledAlone,
+    /// Both: killed again and again while it starts, and no registry can be reached.
+    KilledInStartAlone,
+    /// Chandler is killed and started again while one registry cannot be reached, and the others have changed.
+    KilledWithoutOne,
     /// istiod is killed and started again.
     IstiodKilled,
     /// istiod stops for a while, and the world changes meanwhile.
     IstiodHung,
-    /// Five istiods and 1,000 other streams; Chandler is killed and started again under them.
+    /// Five istiods and 1,000 other streams; Chandler is killed and started again under them, its configuration replaced, an
+    /// istiod killed and another one stopped for a while.
     Fleet,
     /// The configuration is replaced several times while every registry is slow, cut or silent.
     Reconfigured,
+    /// Every registry is renamed while none can be reached.
+    Renamed,
     /// The disk of the state is full, also at a start.
     DiskFull,
+    /// The disk of the state can only be read, also at a start.
+    DiskReadOnly,
     /// The state is cut short, and Chandler starts with it where no registry can be reached.
     StateCut,
     /// A bit of the state is another, and Chandler starts with it where no registry can be reached.
@@ -57,12 +71,18 @@ impl Trouble {
             Self::Killed => "chandler killed and restarted",
             Self::KilledInChange => "chandler killed in mid-change",
             Self::KilledInStart => "chandler killed in start-up",
+            Self::KilledInSave => "chandler killed as it saves",
+            Self::KilledInDrain => "chandler killed as it drains",
             Self::KilledAlone => "chandler killed, registries down",
+            Self::KilledInStartAlone => "chandler killed in start, all down",
+            Self::KilledWithoutOne => "chandler killed, one registry down",
             Self::IstiodKilled => "istiod restarted",
             Self::IstiodHung => "istiod hung and resumed",
             Self::Fleet => "5 istiods, 1,000 streams, killed",
             Self::Reconfigured => "configuration replaced in trouble",
+            Self::Renamed => "registries renamed while down",
             Self::DiskFull => "disk full",
+            Self::DiskReadOnly => "disk read-only",
             Self::StateCut => "state cut short, registries down",
             Self::StateFlipped => "state bit flipped, registries down",
             Self::ClockStepped => "clock stepped",
@@ -72,31 +92,17 @@ impl Trouble {
     /// Brings it about, looks on for `time` where something is to be looked at, and ends it.
     pub(crate) async fn happen(self, rig: &mut Rig, time: Duration) -> Result<(), Late> {
         match self {
-            Self::Killed => {
-                rig.kill_saved().await;
-                rig.change_all().await;
-                sleep(time).await;
-                rig.chandler.start_again().await;
-            }
-            Self::KilledInChange => {
-                for pause in [0, 30, 100, 300] {
-                    rig.change_all().await;
-                    sleep(Duration::from_millis(pause)).await;
-                    rig.kill_forgetful().await;
-                    rig.chandler.start_again().await;
-                }
-            }
-            Self::KilledInStart => {
-                rig.kill_saved().await;
-                for pause in [0, 10, 30, 60, 100, 200, 400, 800, 1_600] {
-                    rig.chandler.start_again_unready();
-                    sleep(Duration::from_millis(pause)).await;
-                    rig.chandler.kill().await;
-                }
-                rig.chandler.start_again().await;
-            }
-            Self::KilledAlone => alone(rig, time).await?,
-            Self::DiskFull => disk::full(rig).await?,
+            Self::Killed => killed::calmly(rig, time).await,
+            Self::KilledInChange => killed::in_change(rig).await,
+            Self::KilledInStart => killed::in_start(rig).await,
+            Self::KilledInSave => killed::in_save(rig).await,
+            Self::KilledInDrain => killed::in_drain(rig).await,
+            Self::KilledAlone => killed::alone(rig, &[], time).await?,
+            Self::KilledInStartAlone => killed::alone(rig, &killed::PAUSES, time).await?,
+            Self::KilledWithoutOne => killed::without_one(rig, time).await?,
+            Self::Renamed => renamed(rig, time).await?,
+            Self::DiskFull => disk::unwritable(rig, Unwritable::Full).await?,
+            Self::DiskReadOnly => disk::unwritable(rig, Unwritable::ReadOnly).await?,
             Self::StateCut => disk::damaged(rig, disk::cut).await?,
             Self::StateFlipped => disk::damaged(rig, disk::flipped).await?,
             Self::IstiodKilled => {
@@ -127,29 +133,38 @@ impl Trouble {
     }
 }
 
-/// Chandler starts where no registry can be reached: it says what it said before.
-async fn alone(rig: &mut Rig, time: Duration) -> Result<(), Late> {
-    disk::saved(rig).await;
+/// A registry that is called otherwise is another one, whose like is served until it has been read; and back.
+async fn renamed(rig: &mut Rig, time: Duration) -> Result<(), Late> {
     cut_off(rig, true).await;
-    rig.chandler.kill().await;
-    rig.chandler.start_again().await;
-    rig.right_for(&[watch::WIRE], PATIENCE).await?;
+    rig.configure_names("-renamed").await;
     sleep(time).await;
     cut_off(rig, false).await;
+    rig.only_names("-renamed").await;
+    rig.change_all().await;
+    rig.right(PATIENCE).await?;
+    rig.configure_names("").await;
+    rig.only_names("").await;
     Ok(())
 }
 
 /// Whether no registry can be reached.
 pub(crate) async fn cut_off(rig: &mut Rig, yes: bool) {
-    for site in rig.sites.values() {
-        for proxy in site.proxies() {
-            partition(proxy.address().port(), yes).await;
-        }
+    let kinds: Vec<Kind> = rig.sites.keys().copied().collect();
+    for kind in kinds {
+        cut_off_one(rig, kind, yes).await;
     }
-    if let Some(site) = rig.sites.get(&Kind::Files) {
+}
+
+/// Whether this one cannot be.
+pub(crate) async fn cut_off_one(rig: &mut Rig, kind: Kind, yes: bool) {
+    let site = rig.site(kind);
+    if kind == Kind::Files {
         let (files, away) = (site.files().dir(), site.files().elsewhere());
         let (from, to) = if yes { (files, away) } else { (away, files) };
         std::fs::rename(from, to).expect("a rename");
+    }
+    for proxy in site.proxies() {
+        partition(proxy.address().port(), yes).await;
     }
 }
 
@@ -191,6 +206,15 @@ async fn fleet(rig: &mut Rig) -> Result<(), Late> {
     all_told("a thousand streams to be told everything again").await;
     rig.change_all().await;
     rig.right_for(&who, PATIENCE * 2).await?;
+    let [killed, stopped, ..] = istiods.as_mut_slice() else { panic!("there are four") };
+    killed.process().kill().await;
+    stopped.process().signal("STOP").await;
+    rig.configure(1).await;
+    rig.change_all().await;
+    killed.restart().await;
+    stopped.process().signal("CONT").await;
+    rig.configure(0).await;
+    rig.right_for(&who, PATIENCE * 2).await?;
     drop(crowd);
     for one in who.into_iter().filter(|one| !watch::ALL.contains(one)) {
         rig.ledger.blind(one);
@@ -210,5 +234,6 @@ async fn reconfigured(rig: &mut Rig, time: Duration) {
             break;
         }
     }
+    rig.configure(0).await;
     rig.sites.values().for_each(|site| site.turn(&Way::Pass));
 }

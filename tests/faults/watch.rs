@@ -36,7 +36,7 @@ pub(crate) const ALL: [&str; 3] = [WIRE, ISTIOD, ENVOY];
 const AGAIN: Duration = Duration::from_millis(100);
 const SERVICE_ENTRY: &str = "networking.istio.io/v1alpha3/ServiceEntry";
 /// How long a call may take: longer than anything but a service that is gone.
-const CALL: Duration = Duration::from_secs(15);
+const CALL: Duration = Duration::from_secs(60);
 /// How often each service is called.
 const EVERY: Duration = Duration::from_millis(200);
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use zookeeper_client as zk;
 
 use crate::ledger::Seat;
-use crate::sites::{PORT, service_of};
+use crate::sites::{MOVING, PORT, SERVICES, service_of};
 use crate::support::{PATIENCE, Proxy, ZooKeeper, eventually, zookeeper_leader};
 
 const STAYS: zk::CreateOptions<'static> = zk::CreateMode::Persistent.with_acls(zk::Acls::anyone_all());
@@ -82,6 +82,23 @@ impl ZooKeeperSite {
             Err(_) => None,
         })
         .await;
+    }
+
+    /// Whether nobody may read who is registered, but for [`MOVING`].
+    pub(crate) async fn reduce(&mut self, reduced: bool) {
+        let client = self.client().await;
+        let right = if reduced { zk::Permission::ADMIN } else { zk::Permission::ALL };
+        let rights = [zk::Acl::new(right, zk::AuthId::anyone())];
+        for (service, _) in SERVICES.iter().filter(|(service, _)| *service != MOVING) {
+            let path = format!("/services/{service}");
+            eventually("other rights", PATIENCE, async || client.set_acl(&path, &rights, None).await.ok())
+                .await;
+        }
+    }
+
+    /// Waits until its only server has given up every session. Nobody but Chandler has one for longer than a moment.
+    pub(crate) async fn expired(&self) {
+        self.servers[0].sessions(0).await;
     }
 
     pub(crate) async fn kill(&mut self) {
