@@ -171,16 +171,21 @@ async fn prune(args: &Prune) -> Result<(), Failure> {
         let found = |e: &dyn std::fmt::Display| Failure::Found(format!("sink {}: {e}", sink.name));
         if args.yes {
             let gone = app::sink_prune(sink).await.map_err(|e| found(&e))?;
-            say(&format!("{}: {gone} objects removed\n", sink.name))?;
+            say(&format!("{}: {} removed\n", sink.name, counted(gone)))?;
             continue;
         }
         let objects = app::sink_objects(sink).await.map_err(|e| found(&e))?;
         for object in &objects {
             say(&format!("- {object}\n"))?;
         }
-        complain(&format!("{}: {} objects would be removed; --yes removes them", sink.name, objects.len()));
+        let removed = counted(objects.len());
+        complain(&format!("{}: {removed} would be removed; --yes removes them", sink.name));
     }
     Ok(())
+}
+
+fn counted(objects: usize) -> String {
+    if objects == 1 { "1 object".to_owned() } else { format!("{objects} objects") }
 }
 
 #[cfg(test)]

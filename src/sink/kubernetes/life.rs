@@ -30,8 +30,11 @@ const SHOWN: usize = 20;
 /// An object that failed is tried again after this, twice as long each time.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(300);
-/// So many failures of the server's in a row are about the server.
-const ALONE: u32 = 4;
+/// Where the server fails at more objects than these in a row, it is about the server.
+const ALONE: usize = 4;
+/// After this long without a connection it is read anew where the server is and who we are: its address may have changed,
+/// or the authority that signs its certificate.
+const LOST: Duration = Duration::from_secs(30);
 /// How often in [`FIGHT`] a field is taken back from the same object before it is left to whoever changes it.
 const ROUNDS: u32 = 3;
 const FIGHT: Duration = Duration::from_secs(600);
@@ -54,6 +57,10 @@ pub(super) struct Life {
     paused_until: Option<Instant>,
     /// General failures in a row.
     general: u32,
+    /// Objects that the server failed at since it last did as it was asked; as many as may be alone in that.
+    stumbled: BTreeSet<Key>,
+    /// Since when nothing answers.
+    unreachable: Option<Instant>,
     problem: Option<String>,
     last_success: Option<SystemTime>,
     told: Option<Instant>,
@@ -125,6 +132,8 @@ impl Life {
             forced: BTreeMap::new(),
             paused_until: None,
             general: 0,
+            stumbled: BTreeSet::new(),
+            unreachable: None,
             problem: None,
             last_success: None,
             told: None,
@@ -189,6 +198,7 @@ impl Life {
     fn hear(&mut self, event: Event) -> Result<(), ApiError> {
         match event {
             Event::Listed(kind, api_version, all) => {
+                self.unreachable = None;
                 if self.troubles.remove(&kind).is_some() {
                     tracing::info!(sink = self.sink.settings.name, "{} are watched again", kind.collection());
                 }
@@ -203,10 +213,20 @@ impl Life {
                 self.failures.remove(&key);
                 self.desk.gone(&key, Some(&uid));
             }
-            Event::Trouble(_, error) if error.code() == 401 => return Err(error),
+            Event::Trouble(_, error) if error.code() == 401 || self.is_lost(&error) => return Err(error),
             Event::Trouble(kind, error) => self.trouble(kind, &error),
         }
         Ok(())
+    }
+
+    /// Whether nobody has been there for so long that we may be looking in the wrong place.
+    fn is_lost(&mut self, error: &ApiError) -> bool {
+        if !matches!(error, ApiError::Unreachable(_)) {
+            self.unreachable = None;
+            return false;
+        }
+        let now = Instant::now();
+        now.duration_since(*self.unreachable.get_or_insert(now)) >= LOST
     }
 
     fn trouble(&mut self, kind: Kind, error: &ApiError) {
@@ -236,9 +256,7 @@ impl Life {
                 self.desk.done(&key);
                 return Err(e);
             }
-            // It may be about this object alone, as a webhook's failure is: others go on unless nothing does.
-            WriteError::Api(e) if e.code() >= 500 && self.general < ALONE => {
-                self.general += 1;
+            WriteError::Api(e) if e.code() >= 500 && self.may_be_alone(&key) => {
                 self.failed(key, &WriteError::Api(e));
             }
             WriteError::Api(e) if e.is_general() => {
@@ -257,8 +275,17 @@ impl Life {
         Ok(())
     }
 
+    /// Whether a failure of the server's may be about this object alone, as that of a webhook is, so that others go on.
+    fn may_be_alone(&mut self, key: &Key) -> bool {
+        if self.stumbled.len() < ALONE {
+            self.stumbled.insert(key.clone());
+        }
+        self.stumbled.contains(key)
+    }
+
     fn succeeded(&mut self, key: &Key, outcome: Outcome) {
         self.general = 0;
+        self.stumbled.clear();
         if self.problem.take().is_some() {
             tracing::info!(sink = self.sink.settings.name, "writing goes on");
         }

@@ -40,6 +40,10 @@ impl SinksMetrics {
     /// Those of one sink.
     #[must_use]
     pub fn of(&self, sink: &str) -> SinkMetrics {
+        // From zero on: the first one is an increase.
+        for action in ["created", "updated", "deleted", "forced"] {
+            self.writes.get_or_create(&OfWrite { sink: sink.to_owned(), action }).inc_by(0);
+        }
         SinkMetrics { all: self.clone(), sink: sink.to_owned() }
     }
 }
