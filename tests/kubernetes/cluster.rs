@@ -138,7 +138,11 @@ macro_rules! both {
 
 /// An API server that knows both kinds.
 pub(crate) async fn cluster() -> ApiServer {
-    let api = ApiServer::start().await;
+    cluster_of(ApiServer::start().await).await
+}
+
+/// The same of one that runs.
+pub(crate) async fn cluster_of(api: ApiServer) -> ApiServer {
     install(&api).await;
     api
 }
@@ -165,13 +169,18 @@ pub(crate) fn chandler(api: &impl Server, form: &str, settings: &str) -> Chandle
     let registries =
         format!("- name: onboard\n  files: {{path: services}}\n  outputs: [{{sink: cluster, form: {form}}}]");
     let kubeconfig = api.kubeconfig();
+    let kubernetes = format!("kubeconfig: '{}', leaseNamespace: default{settings}", kubeconfig.display());
+    writing(&registries, &kubernetes)
+}
+
+/// A chandler with these registries, and one sink called `cluster` with these settings.
+pub(crate) fn writing(registries: &str, kubernetes: &str) -> ChandlerBuilder {
     let sinks = format!(
-        "sinks: [{{name: cluster, kubernetes: {{kubeconfig: '{}', leaseNamespace: default{settings}}}}}]\n\
+        "sinks: [{{name: cluster, kubernetes: {{{kubernetes}}}}}]\n\
          push: {{endpointQuiet: 10ms, endpointMax: 50ms, topologyQuiet: 10ms, topologyMax: 50ms}}\n\
-         guard: {{emptyServiceTTL: 1s}}\n",
-        kubeconfig.display()
+         guard: {{emptyServiceTTL: 1s}}\n"
     );
-    Chandler::build().registries(&registries).config(&sinks)
+    Chandler::build().registries(registries).config(&sinks)
 }
 
 /// A file with one service on these addresses.
@@ -243,6 +252,18 @@ pub(crate) async fn until_row(chandler: &Chandler, what: &str, check: impl Fn(&V
 /// Whether everything is written.
 pub(crate) fn in_step(row: &Value) -> bool {
     row["up"] == true && row["writer"] == true && row["pending"] == 0
+}
+
+/// Waits until so many requests of a method were answered well, and no more than that: the API server shows what it has
+/// done before we have its answer.
+pub(crate) async fn until_requests(chandler: &Chandler, method: &str, wanted: u64) {
+    let mut have = 0;
+    eventually(&format!("{wanted} requests of {method}"), PATIENCE, async || {
+        have = requests(chandler, method).await;
+        (have >= wanted).then_some(())
+    })
+    .await;
+    assert_eq!(have, wanted, "requests of {method}");
 }
 
 /// How many requests of a method were answered well.

@@ -7,10 +7,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
 mod cluster;
+mod clusters;
 mod faults;
+mod forms;
+mod held;
 mod many;
 mod mesh;
+mod refused;
 mod stub;
-
+mod webhook;
 mod written;

@@ -1,6 +1,6 @@
 //! What the newest istiod makes of the objects, which it reads as `k8s://`.
 
-use crate::cluster::{chandler, cluster, in_step, service, until_row};
+use crate::cluster::{chandler, cluster, in_step, service, until_row, writing};
 use crate::needs;
 use crate::support::{Age, Istiod, PATIENCE, eventually};
 
@@ -38,6 +38,37 @@ async fn istiod_follows(form: &str) {
         istiod.service(WEB).await.is_none().then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_registry_that_goes_both_ways_is_there_once_for_each_istiod() {
+    needs!(IstiodNewest, KubeApiserver, Etcd);
+    let api = cluster().await;
+    let registry = "- name: onboard\n  files: {path: services}\n  outputs: [wires, cluster]";
+    let sink = format!("kubeconfig: '{}', leaseNamespace: default", api.kubeconfig().display());
+    let mut chandler = writing(registry, &sink)
+        .service_file("web.yaml", &service("web", &["10.0.0.1", "10.0.0.2"]))
+        .start()
+        .await;
+    // It is well for these two, and said to be doubtful for one that reads both.
+    chandler.process().wait_for_log("sees each of its hosts twice").await;
+    until_row(&chandler, "in step", in_step).await;
+    let by_wire = Istiod::build(Age::Newest, chandler.grpc).start().await;
+    let by_objects =
+        Istiod::build(Age::Newest, chandler.grpc).kubeconfig(&api.kubeconfig()).kubernetes_alone();
+    let by_objects = by_objects.start().await;
+    for addresses in [["10.0.0.1", "10.0.0.2"], ["10.0.0.2", "10.0.0.3"]] {
+        chandler.write_services("web.yaml", &service("web", &addresses));
+        for (name, istiod) in [("over the wire", &by_wire), ("by objects", &by_objects)] {
+            eventually(&format!("istiod to have {addresses:?} {name}"), PATIENCE, async || {
+                let found = istiod.endpoints(WEB).await;
+                let mut have: Vec<&str> = found.iter().map(|e| e.address.as_str()).collect();
+                have.sort_unstable();
+                (have == addresses).then_some(())
+            })
+            .await;
+        }
+    }
 }
 
 #[tokio::test]

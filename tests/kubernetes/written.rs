@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::both;
 use crate::cluster::{
     API, Cluster, Server as _, chandler, in_step, object, objects, requests, service, until, until_gone,
-    until_row,
+    until_requests, until_row,
 };
 use crate::support::{Chandler, PATIENCE, eventually};
 
@@ -34,11 +34,12 @@ async fn services_come_change_and_go_with_their_registry(api: Cluster) {
     let before = requests(&chandler, "PATCH").await;
     chandler.write_services("web.yaml", &service("web", &["10.0.0.1", "10.0.0.2"]));
     until(&client, SE, WEB, "two endpoints", |o| addresses(o) == ["10.0.0.1", "10.0.0.2"]).await;
-    until_row(&chandler, "in step again", in_step).await;
-    assert_eq!(requests(&chandler, "PATCH").await, before + 1, "one request for a changed endpoint");
-    chandler.remove_services("web.yaml");
+    until_requests(&chandler, "PATCH", before + 1).await;
+    chandler.write_services("web.yaml", r#"{"services": []}"#);
+    until_gone(&client, SE, WEB).await;
     chandler.write_services("db.yaml", &service("db", &["10.0.0.9"]));
     until(&client, SE, "db.example.internal", "to come", |_| true).await;
+    until_requests(&chandler, "DELETE", 1).await;
 }
 
 async fn an_entry_that_selects_has_an_object_for_each_endpoint(api: Cluster) {
@@ -69,9 +70,9 @@ async fn an_entry_that_selects_has_an_object_for_each_endpoint(api: Cluster) {
         (at == ["10.0.0.2", "10.0.0.3"]).then_some(())
     })
     .await;
-    until_row(&chandler, "in step again", in_step).await;
-    let after = (requests(&chandler, "PATCH").await, requests(&chandler, "DELETE").await);
-    assert_eq!(after, (before.0 + 1, before.1 + 1), "two requests for an exchanged endpoint");
+    // Two requests for an exchanged endpoint.
+    until_requests(&chandler, "PATCH", before.0 + 1).await;
+    until_requests(&chandler, "DELETE", before.1 + 1).await;
     let entry = object(&client, SE, WEB).await.unwrap();
     assert_eq!(entry["metadata"]["resourceVersion"], version, "the entry itself is not touched");
 }
@@ -211,7 +212,40 @@ async fn a_plan_shows_what_would_happen_and_pruning_leaves_nothing_of_ours(api: 
     assert!(objects(&client, SE).await.is_empty() && objects(&client, WE).await.is_empty());
 }
 
+async fn a_form_changes_while_it_runs(api: Cluster) {
+    let client = api.client();
+    let chandler =
+        chandler(&api, "inline", "").service_file("web.yaml", &service("web", &["10.0.0.1"])).start().await;
+    until_row(&chandler, "in step", in_step).await;
+    let text = std::fs::read_to_string(chandler.config_file()).unwrap();
+    std::fs::write(chandler.config_file(), text.replace("form: inline", "form: workloadEntries")).unwrap();
+    until(&client, SE, WEB, "to select", |o| o["spec"]["workloadSelector"].is_object()).await;
+    until_row(&chandler, "two objects", |r| in_step(r) && r["wanted"] == 2).await;
+    std::fs::write(chandler.config_file(), text).unwrap();
+    until(&client, SE, WEB, "to hold its endpoint", |o| addresses(o) == ["10.0.0.1"]).await;
+    until_row(&chandler, "one object", |r| in_step(r) && r["wanted"] == 1).await;
+    assert!(objects(&client, WE).await.is_empty());
+}
+
+/// The words on which a watch begins anew: a success, and the failure in it.
+async fn a_watch_from_before_all_memory_is_told_so_within_its_answer(api: Cluster) {
+    let client = api.client();
+    let chandler =
+        chandler(&api, "inline", "").service_file("web.yaml", &service("web", &["10.0.0.1"])).start().await;
+    until_row(&chandler, "in step", in_step).await;
+    if let Cluster::Stub(stub, _) = &api {
+        stub.forget();
+    }
+    let path = format!("{API}/{SE}?watch=1&allowWatchBookmarks=true&timeoutSeconds=1&resourceVersion=1");
+    let answer = client.send("GET", &path, None).await.expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let line: Value = serde_json::from_str(answer.body.lines().next().expect("a line")).unwrap();
+    assert_eq!((&line["type"], &line["object"]["code"]), (&json!("ERROR"), &json!(410)), "{line}");
+    assert_eq!(line["object"]["reason"], "Expired", "{line}");
+}
+
 both!(
+    a_watch_from_before_all_memory_is_told_so_within_its_answer,
     services_come_change_and_go_with_their_registry,
     an_entry_that_selects_has_an_object_for_each_endpoint,
     what_a_person_edits_or_deletes_is_put_right,
@@ -219,6 +253,7 @@ both!(
     what_is_not_ours_is_never_touched,
     a_restart_writes_nothing_and_removes_what_went_meanwhile,
     a_plan_shows_what_would_happen_and_pruning_leaves_nothing_of_ours,
+    a_form_changes_while_it_runs,
 );
 
 #[tokio::test]
@@ -234,9 +269,9 @@ async fn a_watch_that_was_forgotten_begins_anew() {
     let path = format!("{API}/namespaces/chandler/{SE}/{WEB}");
     client.send("DELETE", &path, None).await.unwrap().ok();
     until(&client, SE, WEB, "to be back", |_| true).await;
-    until_row(&chandler, "in step", in_step).await;
+    // The first, and the one that was deleted.
+    until_requests(&chandler, "PATCH", 2).await;
     assert!(requests(&chandler, "GET").await > lists, "it was listed again");
-    assert_eq!(requests(&chandler, "PATCH").await, 2, "the first, and the one that was deleted");
 }
 
 #[tokio::test]
@@ -254,23 +289,6 @@ async fn a_server_that_asks_for_time_gets_it() {
     assert!(began.elapsed() >= std::time::Duration::from_millis(2400), "three times nearly a second");
     assert_eq!(stub.turned_away(), 3);
     chandler.process().wait_for_log("writing goes on").await;
-}
-
-#[tokio::test]
-async fn a_form_changes_while_it_runs() {
-    let api = Cluster::stub().await;
-    let client = api.client();
-    let chandler =
-        chandler(&api, "inline", "").service_file("web.yaml", &service("web", &["10.0.0.1"])).start().await;
-    until_row(&chandler, "in step", in_step).await;
-    let text = std::fs::read_to_string(chandler.config_file()).unwrap();
-    std::fs::write(chandler.config_file(), text.replace("form: inline", "form: workloadEntries")).unwrap();
-    until(&client, SE, WEB, "to select", |o| o["spec"]["workloadSelector"].is_object()).await;
-    until_row(&chandler, "two objects", |r| in_step(r) && r["wanted"] == 2).await;
-    std::fs::write(chandler.config_file(), text).unwrap();
-    until(&client, SE, WEB, "to hold its endpoint", |o| addresses(o) == ["10.0.0.1"]).await;
-    until_row(&chandler, "one object", |r| in_step(r) && r["wanted"] == 1).await;
-    assert!(objects(&client, WE).await.is_empty());
 }
 
 #[tokio::test]

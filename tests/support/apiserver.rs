@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -25,19 +26,29 @@ pub struct ApiServer {
     address: SocketAddr,
     store: SocketAddr,
     files: TempDir,
+    audits: bool,
 }
 
 impl ApiServer {
     /// Starts both and waits until it says that it is ready.
     pub async fn start() -> Self {
+        Self::launch(false).await
+    }
+
+    /// The same, and it writes down who asked for what: [`ApiServer::asked_by`].
+    pub async fn start_auditing() -> Self {
+        Self::launch(true).await
+    }
+
+    async fn launch(audits: bool) -> Self {
         let files = scratch("apiserver-files");
         let dir = files.path();
         write_credentials(dir).await;
         let store = free_address();
         let etcd = start_etcd(store, dir);
         let address = free_address();
-        let server = start_server(address, store, dir);
-        let mut api = Self { server, etcd, address, store, files };
+        let server = start_server(address, store, dir, audits);
+        let mut api = Self { server, etcd, address, store, files, audits };
         api.write_kubeconfigs();
         let probe = api.client();
         api.server
@@ -81,7 +92,7 @@ impl ApiServer {
     /// Starts the API server again after its end, on the same port and store.
     pub async fn start_again(&mut self) {
         assert!(self.server.exited().is_some(), "end it first");
-        self.server = start_server(self.address, self.store, self.files.path());
+        self.server = start_server(self.address, self.store, self.files.path(), self.audits);
         let probe = self.client();
         self.server
             .ready("ready", async || probe.get("/readyz").await.is_some_and(|answer| answer.status == 200))
@@ -90,7 +101,21 @@ impl ApiServer {
 
     /// A client with the administrator's rights.
     pub fn client(&self) -> Curl {
-        Curl { base: format!("https://{}", self.address), certificate: self.certificate() }
+        self.client_with(ADMIN)
+    }
+
+    /// A client with the rights of whoever has this token.
+    pub fn client_with(&self, token: &str) -> Curl {
+        let base = format!("https://{}", self.address);
+        Curl { base, certificate: self.certificate(), token: token.to_owned() }
+    }
+
+    /// What `user` has asked for so far, each as the server's audit log has it.
+    pub fn asked_by(&self, user: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.files.path().join("audit.log")).expect("started auditing");
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        let all = whole.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
+        all.filter(|asked| asked["user"]["username"] == user).collect()
     }
 
     fn write_kubeconfigs(&self) {
@@ -131,7 +156,7 @@ fn start_etcd(client: SocketAddr, dir: &Path) -> Process {
     Process::start("etcd", command)
 }
 
-fn start_server(address: SocketAddr, store: SocketAddr, dir: &Path) -> Process {
+fn start_server(address: SocketAddr, store: SocketAddr, dir: &Path, audits: bool) -> Process {
     let mut command = Command::new(Need::KubeApiserver.program());
     let key = dir.join("sa.key").display().to_string();
     command.args([
@@ -150,6 +175,13 @@ fn start_server(address: SocketAddr, store: SocketAddr, dir: &Path) -> Process {
         // Its own endpoints may not be on loopback; nobody here looks for them.
         "--endpoint-reconciler-type=none".to_owned(),
     ]);
+    if audits {
+        let policy = dir.join("audit.yaml");
+        let text = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata}]\n";
+        std::fs::write(&policy, text).expect("a policy");
+        command.arg("--audit-policy-file").arg(policy);
+        command.arg("--audit-log-path").arg(dir.join("audit.log"));
+    }
     Process::start("kube-apiserver", command)
 }
 
@@ -158,6 +190,7 @@ fn start_server(address: SocketAddr, store: SocketAddr, dir: &Path) -> Process {
 pub struct Curl {
     base: String,
     certificate: PathBuf,
+    token: String,
 }
 
 impl Curl {
@@ -174,7 +207,7 @@ impl Curl {
             .arg("--cacert")
             .arg(&self.certificate)
             .arg("--header")
-            .arg(format!("Authorization: Bearer {ADMIN}"));
+            .arg(format!("Authorization: Bearer {}", self.token));
         if let Some((content_type, text)) = body {
             command
                 .arg("--header")

@@ -23,6 +23,7 @@ pub struct ChandlerBuilder {
     files: Vec<(String, String)>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    account: Option<PathBuf>,
     place: Place,
 }
 
@@ -85,6 +86,13 @@ impl ChandlerBuilder {
     #[must_use]
     pub fn place(mut self, place: &Place) -> Self {
         self.place = place.clone();
+        self
+    }
+
+    /// A folder that it finds where a pod has the credentials of its service account. Needs `needs!(Namespace)`.
+    #[must_use]
+    pub fn service_account(mut self, folder: &Path) -> Self {
+        self.account = Some(folder.to_owned());
         self
     }
 
@@ -153,6 +161,7 @@ impl Chandler {
             files: Vec::new(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            account: None,
             place: Place::Host,
         }
     }
@@ -175,7 +184,10 @@ impl Chandler {
     }
 
     fn run(&mut self) {
-        let mut command = self.builder.place.command(Self::program());
+        let mut command = match &self.builder.account {
+            None => self.builder.place.command(Self::program()),
+            Some(folder) => in_a_pod(folder, Self::program()),
+        };
         command.arg("serve").arg("--config").arg(self.config_file()).args(&self.builder.arguments);
         command.envs(self.builder.environment.iter().map(|(name, value)| (name, value)));
         self.process = Some(Process::start("chandler", command));
@@ -289,6 +301,19 @@ impl Chandler {
         let answer = self.builder.place.ask(address, Ask::get(path).within(PATIENCE)).await;
         answer.unwrap_or_else(|| panic!("chandler does not answer {path}"))
     }
+}
+
+/// A command that finds `account` where pods have theirs; the process id stays the one that we know.
+fn in_a_pod(account: &Path, program: &Path) -> Command {
+    let script = r#"set -e
+        account=$1; shift
+        mount -t tmpfs tmpfs "$(readlink -f /var/run)"
+        mkdir -p /var/run/secrets/kubernetes.io
+        ln -s "$account" /var/run/secrets/kubernetes.io/serviceaccount
+        exec "$@""#;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--", "sh", "-c", script, "sh"]).arg(account).arg(program);
+    command
 }
 
 /// Writes beside the file and renames: a reader sees the old content or the new.

@@ -101,6 +101,13 @@ impl IstiodBuilder {
         self
     }
 
+    /// Kubernetes and nothing else.
+    #[must_use]
+    pub fn kubernetes_alone(mut self) -> Self {
+        self.sources.clear();
+        self
+    }
+
     #[must_use]
     pub fn place(mut self, place: &Place) -> Self {
         self.place = place.clone();
