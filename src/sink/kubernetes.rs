@@ -11,6 +11,7 @@
 
 mod client;
 mod desk;
+mod digest;
 mod elect;
 mod lease;
 mod life;
@@ -19,6 +20,7 @@ mod name;
 mod object;
 mod observed;
 pub mod offline;
+mod text;
 mod watch;
 mod write;
 

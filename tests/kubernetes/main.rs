@@ -15,6 +15,7 @@ mod forms;
 mod held;
 mod many;
 mod mesh;
+mod parallel;
 mod refused;
 mod stub;
 mod webhook;

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -174,15 +174,14 @@ impl Ask {
 
     /// Something new or changed; `method` decides how.
     #[must_use]
-    pub(super) fn write(method: Method, path: String, content_type: &'static str, body: &Value) -> Self {
-        let body = body.to_string().into_bytes();
+    pub(super) fn write(method: Method, path: String, content_type: &'static str, body: Vec<u8>) -> Self {
         Self { method, path, content_type, body, patience: PATIENCE }
     }
 
     /// JSON.
     #[must_use]
     pub(super) fn json(method: Method, path: String, body: &Value) -> Self {
-        Self::write(method, path, "application/json", body)
+        Self::write(method, path, "application/json", body.to_string().into_bytes())
     }
 
     /// No longer, or longer, than usual.
@@ -218,6 +217,13 @@ impl Client {
         Ok((Self { inner, metrics }, home))
     }
 
+    /// One that nobody answers.
+    #[cfg(test)]
+    pub(super) fn nowhere(metrics: SinkMetrics) -> Self {
+        let config = Config::new(http::Uri::from_static("http://127.0.0.1:1"));
+        Self { inner: kube::Client::try_from(config).expect("a client"), metrics }
+    }
+
     /// The answer to `ask`.
     ///
     /// # Errors
@@ -228,9 +234,9 @@ impl Client {
             let response = self.send(ask).await?;
             let limited = http_body_util::Limited::new(response.into_body(), MAX_ANSWER);
             let body = limited.collect().await.map_err(|e| ApiError::Unreachable(e.to_string()))?;
-            Ok(body.aggregate())
+            Ok(body.to_bytes())
         });
-        serde_json::from_reader(answer.await?.reader()).map_err(|e| ApiError::Garbled(e.to_string()))
+        serde_json::from_slice(&answer.await?).map_err(|e| ApiError::Garbled(e.to_string()))
     }
 
     /// The answer to `ask` as it comes, without an end of its own.

@@ -4,17 +4,21 @@
 //!   somebody else that stands in our way stays, and is named.
 //! - Nothing is deleted before its collection is complete, nor while its registry is among those of which nothing has been
 //!   read.
+//! - What is published is looked at in slices ([`Desk::catch_up`]), so that ten thousand services at once hold up nobody.
+//!   Until the last of them nothing is deleted: what seems unwanted may be wanted by one that was not looked at yet.
 //! - Work waits by object, never by change: however much changes while nobody can write, each object is written once.
+
+mod intake;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::object::{self, Key, Kind, Owner, Rule, Wanted};
+use super::object::{Key, Kind, Owner, Wanted};
 use super::observed::Observed;
 use crate::model::service::RegistryName;
 use crate::resource::collection::Collection;
 use crate::resource::encoded::{Encoded, ResourceName};
-use crate::resource::snapshot::{CollectionSnapshot, Snapshot};
+use crate::resource::snapshot::Snapshot;
 use crate::sink::{Form, Takes};
 
 /// What is to be done about one object.
@@ -35,6 +39,16 @@ enum Turn {
     WriteEntry,
     DeleteEntry,
     DeleteEndpoint,
+}
+
+impl Turn {
+    /// Those that there are for a kind.
+    fn of(kind: Kind) -> [Self; 2] {
+        match kind {
+            Kind::WorkloadEntry => [Self::WriteEndpoint, Self::DeleteEndpoint],
+            Kind::ServiceEntry => [Self::WriteEntry, Self::DeleteEntry],
+        }
+    }
 }
 
 fn turn(job: &Job, kind: Kind) -> Turn {
@@ -58,6 +72,8 @@ pub(super) struct Desk {
     /// The only namespaces that count; empty: all.
     namespaces: BTreeSet<String>,
     snapshot: Arc<Snapshot>,
+    /// Resources that came, changed or (`None`) went, and were not looked at yet.
+    waiting: BTreeMap<SourceId, Option<Arc<Encoded>>>,
     wanted: BTreeMap<Key, Wanted>,
     sources: BTreeMap<SourceId, Vec<Key>>,
     /// Resources without objects, and why.
@@ -65,6 +81,10 @@ pub(super) struct Desk {
     observed: BTreeMap<Key, Observed>,
     /// Kinds of which all objects have been seen.
     listed: BTreeSet<Kind>,
+    /// Objects to be looked at again, in no order and maybe more than once.
+    doubted: Vec<Key>,
+    /// What is to be deleted once nothing is waiting.
+    spared: BTreeSet<Key>,
     /// What differs and nobody works at.
     ready: BTreeSet<(Turn, Key)>,
     busy: BTreeMap<Key, Turn>,
@@ -84,11 +104,14 @@ impl Desk {
             inline_endpoints,
             namespaces: namespaces.iter().cloned().collect(),
             snapshot: Arc::default(),
+            waiting: BTreeMap::new(),
             wanted: BTreeMap::new(),
             sources: BTreeMap::new(),
             refused: BTreeMap::new(),
             observed: BTreeMap::new(),
             listed: BTreeSet::new(),
+            doubted: Vec::new(),
+            spared: BTreeSet::new(),
             ready: BTreeSet::new(),
             busy: BTreeMap::new(),
             resting: BTreeSet::new(),
@@ -102,135 +125,66 @@ impl Desk {
         &self.owner
     }
 
-    /// What is published, and of which registries it is taken. What is not complete keeps what it was.
-    pub(super) fn want(&mut self, snapshot: Arc<Snapshot>, takes: &Takes) {
-        let old = std::mem::replace(&mut self.snapshot, Arc::clone(&snapshot));
-        let anew = self.takes != *takes;
-        if anew {
-            self.takes.clone_from(takes);
-        }
-        let empty = Arc::new(CollectionSnapshot::default());
-        for kind in Kind::ALL {
-            let Some(new) = snapshot.get(kind.collection()) else { continue };
-            let before = old.get(kind.collection()).filter(|_| !anew).unwrap_or(&empty);
-            let diff = new.diff(before);
-            if anew {
-                let gone = self
-                    .sources
-                    .keys()
-                    .filter(|(c, name)| *c == kind.collection() && new.get(name.as_str()).is_none());
-                let gone: Vec<_> = gone.cloned().collect();
-                gone.iter().for_each(|id| self.forget(id));
-            }
-            diff.removed.into_iter().for_each(|name| self.forget(&(kind.collection(), name)));
-            diff.changed.iter().for_each(|source| self.take(source));
-        }
-        let first = Kind::ALL.iter().any(|k| old.get(k.collection()).is_none());
-        if anew || first || old.unread() != snapshot.unread() {
-            self.reconsider_all();
-        }
-    }
-
-    /// Puts the objects of `source` in place of those that it had.
-    fn take(&mut self, source: &Arc<Encoded>) {
-        let id = (source.id.collection, source.id.name.clone());
-        let form = source.registry().and_then(|r| self.takes.get(&RegistryName::new(r)).copied());
-        let Some(form) = form else { return self.forget(&id) };
-        let rule = Rule { form, inline_endpoints: self.inline_endpoints };
-        match object::objects(source, &self.owner, rule, self.is_apart(source)) {
-            Ok(objects) => {
-                let outside = !self.is_inside(source.id.name.parts().0);
-                self.refused.remove(&id);
-                if outside {
-                    self.refused.insert(id.clone(), "its namespace is not among `namespaces`".into());
-                }
-                self.replace(id, if outside { Vec::new() } else { objects });
-            }
-            // What was written stays, as a resource that became wrong stays on the wires.
-            Err(e) => {
-                self.refused.insert(id, e.to_string());
-            }
-        }
-    }
-
-    fn is_inside(&self, namespace: &str) -> bool {
-        self.namespaces.is_empty() || self.namespaces.contains(namespace)
-    }
-
-    /// Whether the endpoints of `source` are objects of their own now, by what we wrote or find written.
-    fn is_apart(&self, source: &Encoded) -> bool {
-        let (namespace, name) = source.id.name.parts();
-        let kind = Kind::ServiceEntry;
-        let key = Key { kind, namespace: namespace.into(), name: super::name::object(name).into() };
-        let written = self.observed.get(&key).filter(|o| o.registry().is_some()).map(|o| o.selecting);
-        self.wanted.get(&key).map(Wanted::is_selecting).or(written).unwrap_or(false)
-    }
-
-    fn replace(&mut self, id: SourceId, objects: Vec<(Key, Wanted)>) {
-        let keys: Vec<Key> = objects.iter().map(|(key, _)| key.clone()).collect();
-        let old = self.sources.insert(id, keys.clone()).unwrap_or_default();
-        for key in old.iter().filter(|key| keys.binary_search(key).is_err()) {
-            self.wanted.remove(key);
-            self.touched(key);
-        }
-        for (key, wanted) in objects {
-            self.wanted.insert(key.clone(), wanted);
-            self.touched(&key);
-        }
-    }
-
-    fn forget(&mut self, id: &SourceId) {
-        self.refused.remove(id);
-        for key in self.sources.remove(id).unwrap_or_default() {
-            self.wanted.remove(&key);
-            self.touched(&key);
-        }
-    }
-
     /// All objects of a kind. Whatever else was known is gone.
     pub(super) fn listed(&mut self, kind: Kind, all: Vec<(Key, Observed)>) {
-        let keys: BTreeSet<Key> = all.iter().map(|(key, _)| key.clone()).collect();
+        let keys: BTreeSet<&Key> = all.iter().map(|(key, _)| key).collect();
         let gone: Vec<Key> =
             self.observed.keys().filter(|k| k.kind == kind && !keys.contains(*k)).cloned().collect();
         gone.iter().for_each(|key| self.gone(key, None));
-        all.into_iter().for_each(|(key, observed)| self.seen(key, observed));
+        for (key, observed) in all {
+            if let Some(key) = self.note(key, observed) {
+                self.resting.remove(&key);
+                self.doubted.push(key);
+            }
+        }
         if self.listed.insert(kind) {
             self.settle_forms();
-            self.reconsider_all();
+            self.doubt_all();
         }
     }
 
     /// Its objects are not known any more: nobody can list them.
     pub(super) fn unlisted(&mut self, kind: Kind) {
         self.listed.remove(&kind);
-        self.reconsider_all();
-    }
-
-    /// Entries that were found taken apart stay so where both forms would do, although they were wanted before that was
-    /// known.
-    fn settle_forms(&mut self) {
-        let apart = |(key, o): (&Key, &Observed)| {
-            let ours = key.kind == Kind::ServiceEntry && o.selecting && o.registry().is_some();
-            let wanted = self.wanted.get(key).filter(|w| ours && !w.is_selecting())?;
-            Some((key.clone(), Arc::clone(wanted.source())))
-        };
-        let all: Vec<(Key, Arc<Encoded>)> = self.observed.iter().filter_map(apart).collect();
-        for (key, source) in all {
-            self.wanted.remove(&key);
-            self.take(&source);
-        }
+        self.doubt_all();
     }
 
     /// An object came or changed.
     pub(super) fn seen(&mut self, key: Key, now: Observed) {
+        if let Some(key) = self.note(key, now) {
+            self.touched(&key);
+        }
+    }
+
+    /// Writes down what an object is, unless something newer is known.
+    fn note(&mut self, key: Key, mut now: Observed) -> Option<Key> {
+        let key = match self.wanted.get_key_value(&key) {
+            Some((shared, wanted)) => {
+                now.share_with(wanted, &self.owner);
+                shared.clone()
+            }
+            None => key,
+        };
         match self.observed.get_mut(&key) {
-            Some(old) if !old.is_overtaken_by(&now) => return,
+            Some(old) if !old.is_overtaken_by(&now) => return None,
             Some(old) => *old = old.replaced_by(now),
             None => {
                 self.observed.insert(key.clone(), now);
             }
         }
-        self.touched(&key);
+        Some(key)
+    }
+
+    /// Whether the object is known in exactly this state.
+    #[must_use]
+    pub(super) fn knows(&self, key: &Key, uid: &str, version: &str) -> bool {
+        self.observed.get(key).is_some_and(|o| o.is_at(uid, version))
+    }
+
+    /// Whether somebody works at it.
+    #[must_use]
+    pub(super) fn is_busy(&self, key: &Key) -> bool {
+        self.busy.contains_key(key)
     }
 
     /// An object went; with its uid, if another of that name may have come since.
@@ -260,13 +214,12 @@ impl Desk {
         self.reconsider(key);
     }
 
-    fn reconsider_all(&mut self) {
-        let keys: BTreeSet<Key> = self.wanted.keys().chain(self.observed.keys()).cloned().collect();
-        keys.iter().for_each(|key| self.reconsider(key));
+    fn doubt_all(&mut self) {
+        self.doubted = self.wanted.keys().chain(self.observed.keys()).cloned().collect();
     }
 
     fn reconsider(&mut self, key: &Key) {
-        for turn in [Turn::WriteEndpoint, Turn::WriteEntry, Turn::DeleteEntry, Turn::DeleteEndpoint] {
+        for turn in Turn::of(key.kind) {
             self.ready.remove(&(turn, key.clone()));
         }
         let foreign = self.observed.get(key).is_some_and(|o| o.registry().is_none());
@@ -278,8 +231,14 @@ impl Desk {
         if self.busy.contains_key(key) || self.resting.contains(key) {
             return;
         }
-        if let Some(job) = self.job(key) {
-            self.ready.insert((turn(&job, key.kind), key.clone()));
+        match self.job(key) {
+            Some(Job::Delete(_)) if !self.waiting.is_empty() => {
+                self.spared.insert(key.clone());
+            }
+            Some(job) => {
+                self.ready.insert((turn(&job, key.kind), key.clone()));
+            }
+            None => {}
         }
     }
 
@@ -310,15 +269,25 @@ impl Desk {
 
     /// The next thing to do, which the caller is busy with from now on.
     pub(super) fn next(&mut self) -> Option<(Key, Job)> {
-        let (turn, key) = self.ready.first()?.clone();
-        // Whoever comes later in the order waits until those before are done.
-        if self.busy.values().any(|t| *t < turn) {
-            return None;
+        loop {
+            let (turn, key) = self.ready.first()?.clone();
+            // Whoever comes later in the order waits until those before are done.
+            if self.busy.values().any(|t| *t < turn) {
+                return None;
+            }
+            self.ready.pop_first();
+            match self.job(&key) {
+                Some(Job::Delete(_)) if !self.waiting.is_empty() => {
+                    self.spared.insert(key);
+                }
+                Some(job) => {
+                    self.busy.insert(key.clone(), turn);
+                    return Some((key, job));
+                }
+                // It has been settled since it got ready.
+                None => {}
+            }
         }
-        self.ready.remove(&(turn, key.clone()));
-        let job = self.job(&key)?;
-        self.busy.insert(key.clone(), turn);
-        Some((key, job))
     }
 
     /// Nobody is busy with it any more; it is looked at again.
@@ -350,10 +319,12 @@ impl Desk {
         self.wanted.len()
     }
 
-    /// Objects that wait to be written or deleted, or are at it, or failed.
+    /// Objects that wait to be written or deleted, or are at it, or failed; a resource that was not looked at counts for
+    /// one. 0: everything is as it should be.
     #[must_use]
     pub(super) fn pending(&self) -> usize {
-        self.ready.len() + self.busy.len() + self.resting.len()
+        let unknown = self.waiting.len() + usize::from(!self.doubted.is_empty());
+        self.ready.len() + self.busy.len() + self.resting.len() + unknown
     }
 
     /// Whether all objects of all kinds are known.

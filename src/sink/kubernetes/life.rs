@@ -17,7 +17,7 @@ use super::client::{ApiError, Client};
 use super::desk::{Desk, takes_shown};
 use super::elect::{self, Place, jittered};
 use super::object::{Key, Kind};
-use super::watch::{self, Event, Scope};
+use super::watch::{self, Change, Event, Scope};
 use super::write::{Outcome, WriteError, Writer, pause_after};
 use super::{KubernetesSink, lease_of, missing, owner};
 
@@ -53,6 +53,8 @@ pub(super) struct Life {
     troubles: BTreeMap<Kind, String>,
     failures: BTreeMap<Key, Failure>,
     forced: BTreeMap<Key, (u32, Instant)>,
+    /// What the watch says of objects that are being written: most of it is what the answer will say, too.
+    held: BTreeMap<Key, Change>,
     /// Nothing is begun before this.
     paused_until: Option<Instant>,
     /// General failures in a row.
@@ -130,6 +132,7 @@ impl Life {
             troubles: BTreeMap::new(),
             failures: BTreeMap::new(),
             forced: BTreeMap::new(),
+            held: BTreeMap::new(),
             paused_until: None,
             general: 0,
             stumbled: BTreeSet::new(),
@@ -150,6 +153,11 @@ impl Life {
         let mut takes = self.sink.takes.clone();
         self.desk.want(store.current(), &takes.borrow_and_update());
         loop {
+            let behind = self.desk.catch_up();
+            if behind {
+                // Others wait for this thread, the wires among them.
+                tokio::task::yield_now().await;
+            }
             self.begin(&place.borrow());
             self.tell(&place.borrow());
             let alarm = self.alarm(&place.borrow());
@@ -167,6 +175,7 @@ impl Life {
                 },
                 changed = place.changed() => changed.map_err(|_| ApiError::Ended("the election"))?,
                 () = tokio::time::sleep_until(alarm) => self.wake(),
+                () = std::future::ready(()), if behind => {}
             }
         }
     }
@@ -205,11 +214,12 @@ impl Life {
                 self.api_versions.insert(kind, api_version);
                 self.desk.listed(kind, all);
             }
-            Event::Seen(key, observed) => {
-                self.failures.remove(&key);
-                self.desk.seen(key, observed);
+            Event::Changed(change) if self.desk.is_busy(&change.key) => {
+                self.held.insert(change.key.clone(), change);
             }
+            Event::Changed(change) => self.changed(change),
             Event::Gone(key, uid) => {
+                self.held.remove(&key);
                 self.failures.remove(&key);
                 self.desk.gone(&key, Some(&uid));
             }
@@ -229,6 +239,20 @@ impl Life {
         now.duration_since(*self.unreachable.get_or_insert(now)) >= LOST
     }
 
+    /// An object came or changed, unless that is known: from the answer to our own write.
+    fn changed(&mut self, change: Change) {
+        if self.desk.knows(&change.key, &change.uid, &change.version) {
+            return;
+        }
+        match change.read(self.desk.owner()) {
+            Ok(observed) => {
+                self.failures.remove(&change.key);
+                self.desk.seen(change.key, observed);
+            }
+            Err(e) => self.trouble(change.key.kind, &e),
+        }
+    }
+
     fn trouble(&mut self, kind: Kind, error: &ApiError) {
         let words = match error.code() {
             404 => {
@@ -242,8 +266,15 @@ impl Life {
         }
     }
 
-    /// A write has ended.
+    /// A write has ended; what the watch said of the object meanwhile counts now.
     fn note(&mut self, key: Key, result: Result<Outcome, WriteError>) -> Result<(), ApiError> {
+        let held = self.held.remove(&key);
+        let ended = self.ended(key, result);
+        held.into_iter().for_each(|change| self.changed(change));
+        ended
+    }
+
+    fn ended(&mut self, key: Key, result: Result<Outcome, WriteError>) -> Result<(), ApiError> {
         let error = match result {
             Ok(outcome) => {
                 self.succeeded(&key, outcome);
@@ -382,3 +413,6 @@ impl Life {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

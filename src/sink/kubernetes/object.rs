@@ -7,15 +7,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use prost::Message;
-use serde_json::{Map, Value, json};
-use xxhash_rust::xxh3::Xxh3Default;
+use bytes::{Buf, Bytes};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost::{DecodeError, Message};
 
+use super::digest::Digest;
 use super::name;
-use crate::convert::spec::{SpecError, to_json};
-use crate::model::labels::Labels;
+use super::text::{Metadata, Object, Spec};
+use crate::convert::spec::SpecError;
+use crate::model::labels::{Labels, Pair};
 use crate::proto::networking::service_entry::Resolution;
-use crate::proto::networking::{ServiceEntry, WorkloadSelector};
+use crate::proto::networking::{ServiceEntry, WorkloadEntry, WorkloadSelector};
 use crate::resource::collection::Collection;
 use crate::resource::encoded::Encoded;
 use crate::sink::Form;
@@ -30,6 +32,9 @@ const INSTANCE: &str = "chandler/instance";
 const REGISTRY: &str = "chandler/registry";
 /// Of which ServiceEntry a WorkloadEntry is an endpoint.
 const ENTRY: &str = "chandler/entry";
+
+/// The number of the field of a ServiceEntry that holds its endpoints.
+const ENDPOINTS: u32 = 6;
 
 /// Above this many bytes of JSON an object is taken apart: an API server takes 1.5 MiB for all of it.
 const INLINE_BYTES: usize = 512 << 10;
@@ -80,26 +85,55 @@ impl fmt::Display for Key {
 
 /// Whose objects are ours: the label that tells this installation's from another's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Owner(Arc<str>);
+pub(super) struct Owner(Arc<Words>);
+
+/// What is written on every object, so that all of them share it.
+#[derive(Debug, PartialEq, Eq)]
+struct Words {
+    managed_by: Pair,
+    instance: Pair,
+    registry: Arc<str>,
+    entry: Arc<str>,
+}
 
 impl Owner {
     /// The owner whose label is `instance`, made a legal value.
     #[must_use]
     pub(super) fn new(instance: &str) -> Self {
-        Self(name::label(instance).into())
+        Self(Arc::new(Words {
+            managed_by: (MANAGED_BY.into(), CHANDLER.into()),
+            instance: (INSTANCE.into(), name::label(instance).into()),
+            registry: REGISTRY.into(),
+            entry: ENTRY.into(),
+        }))
     }
 
     /// The label's value.
     #[must_use]
     pub(super) fn as_str(&self) -> &str {
-        &self.0
+        &self.0.instance.1
     }
 
     /// From which registry an object with these labels comes; `None`: it is not ours.
     #[must_use]
-    pub(super) fn registry<'l>(&self, labels: &'l Labels) -> Option<&'l str> {
-        let ours = labels.get(MANAGED_BY) == Some(CHANDLER) && labels.get(INSTANCE) == Some(&self.0);
-        ours.then(|| labels.get(REGISTRY)).flatten()
+    pub(super) fn registry(&self, labels: &Labels) -> Option<Arc<str>> {
+        let ours = labels.get(MANAGED_BY) == Some(CHANDLER) && labels.get(INSTANCE) == Some(self.as_str());
+        let pair = labels.as_slice().iter().find(|(key, _)| ours && **key == *REGISTRY)?;
+        Some(Arc::clone(&pair.1))
+    }
+
+    /// The labels of the objects of `source`.
+    fn labels(&self, source: &Encoded) -> Labels {
+        let registry = name::label(source.registry().unwrap_or_default());
+        let of_registry = (Arc::clone(&self.0.registry), registry.into());
+        let ours = [self.0.managed_by.clone(), self.0.instance.clone(), of_registry];
+        source.labels.as_slice().iter().cloned().chain(ours).collect()
+    }
+
+    /// These labels, for the endpoints of the entry that is called `selected`.
+    fn of_endpoints(&self, labels: &Labels, selected: &str) -> Labels {
+        let entry = (Arc::clone(&self.0.entry), selected.into());
+        labels.as_slice().iter().cloned().chain([entry]).collect()
     }
 
     /// Who wrote an object that is not ours, in words.
@@ -113,48 +147,7 @@ impl Owner {
     }
 }
 
-/// A hash of a spec, independent of the order of its keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Digest(u128);
-
-impl Digest {
-    /// Of `spec`.
-    #[must_use]
-    pub(super) fn of(spec: &Value) -> Self {
-        let mut hash = Xxh3Default::new();
-        feed(&mut hash, spec);
-        Self(hash.digest128())
-    }
-}
-
-fn feed(hash: &mut Xxh3Default, value: &Value) {
-    let mut text = |tag: u8, text: &str| {
-        hash.update(&[tag]);
-        hash.update(&(text.len() as u64).to_le_bytes());
-        hash.update(text.as_bytes());
-    };
-    match value {
-        Value::Null => text(0, ""),
-        Value::Bool(b) => text(1, if *b { "t" } else { "f" }),
-        Value::Number(n) => text(2, &n.to_string()),
-        Value::String(s) => text(3, s),
-        Value::Array(list) => {
-            text(4, &list.len().to_string());
-            list.iter().for_each(|v| feed(hash, v));
-        }
-        Value::Object(map) => {
-            text(5, &map.len().to_string());
-            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
-            for (key, value) in sorted {
-                hash.update(&(key.len() as u64).to_le_bytes());
-                hash.update(key.as_bytes());
-                feed(hash, value);
-            }
-        }
-    }
-}
-
-/// What is wanted of one object. Its content is made when it is written, so that what waits costs little.
+/// What is wanted of one object. Its text is made when it is written, so that what waits costs little.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     source: Arc<Encoded>,
@@ -168,13 +161,13 @@ pub(super) struct Wanted {
 }
 
 /// Which part of the resource an object is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Whole,
     /// The entry without its endpoints.
     Selecting,
-    /// The endpoint of that place.
-    Endpoint(usize),
+    /// One endpoint: its bytes within the entry's.
+    Endpoint(Bytes),
 }
 
 impl Wanted {
@@ -184,26 +177,15 @@ impl Wanted {
         &self.source
     }
 
-    /// The whole object, as it is applied under `api_version`.
+    /// The whole object in JSON, as it is applied under `api_version`; with `uid`: to that one object alone.
     ///
     /// # Errors
     /// The resource cannot be shown as JSON, which its digest has shown to be possible.
-    pub(super) fn object(&self, key: &Key, api_version: &str) -> Result<Value, SpecError> {
-        let mut metadata = Map::new();
-        metadata.insert("name".into(), json!(&*key.name));
-        metadata.insert("namespace".into(), json!(&*key.namespace));
-        for (field, pairs) in [("labels", &self.labels), ("annotations", &self.annotations)] {
-            if !pairs.is_empty() {
-                let pairs: Map<String, Value> = pairs.iter().map(|(k, v)| (k.into(), v.into())).collect();
-                metadata.insert(field.into(), pairs.into());
-            }
-        }
-        let (kind, spec) = (key.kind.collection().kind(), self.spec()?);
-        Ok(json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}))
-    }
-
-    fn spec(&self) -> Result<Value, SpecError> {
-        spec(&self.source, self.part)
+    pub(super) fn text(&self, key: &Key, api_version: &str, uid: Option<&str>) -> Result<Vec<u8>, SpecError> {
+        let spec = spec(&self.source, &self.part)?;
+        let metadata = Metadata::of(key, &self.labels, &self.annotations, uid);
+        let object = Object { api_version, kind: key.kind.collection().kind(), metadata, spec: &spec };
+        serde_json::to_vec(&object).map_err(|e| wrong(&self.source, &e))
     }
 
     /// Whether its endpoints are objects of their own.
@@ -211,34 +193,57 @@ impl Wanted {
     pub(super) fn is_selecting(&self) -> bool {
         self.part == Part::Selecting
     }
-}
 
-fn spec(source: &Encoded, part: Part) -> Result<Value, SpecError> {
-    let collection = source.id.collection;
-    if part == Part::Whole {
-        return to_json(collection, &source.body);
-    }
-    let wrong = |e: prost::DecodeError| SpecError::Body { collection, reason: e.to_string() };
-    let entry = ServiceEntry::decode(&*source.body).map_err(wrong)?;
-    let selected = name::label(source.id.name.parts().1);
-    match part {
-        Part::Endpoint(at) => endpoint_spec(&entry, at, &selected),
-        Part::Whole | Part::Selecting => selecting_spec(entry, selected),
+    /// Whether both say the same.
+    #[must_use]
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.labels == other.labels && self.annotations == other.annotations
     }
 }
 
-fn selecting_spec(entry: ServiceEntry, selected: String) -> Result<Value, SpecError> {
-    let labels = [(ENTRY.to_owned(), selected)].into();
-    let entry =
-        ServiceEntry { endpoints: Vec::new(), workload_selector: Some(WorkloadSelector { labels }), ..entry };
-    to_json(Collection::ServiceEntry, &entry.encode_to_vec().into())
+fn wrong(source: &Encoded, why: &dyn fmt::Display) -> SpecError {
+    SpecError::Body { collection: source.id.collection, reason: why.to_string() }
 }
 
-fn endpoint_spec(entry: &ServiceEntry, at: usize, selected: &str) -> Result<Value, SpecError> {
-    let mut endpoint = entry.endpoints.get(at).cloned().unwrap_or_default();
-    // In the spec for what reads only that, and in the metadata for what selects there.
-    endpoint.labels.insert(ENTRY.to_owned(), selected.to_owned());
-    to_json(Collection::WorkloadEntry, &endpoint.encode_to_vec().into())
+fn spec(source: &Encoded, part: &Part) -> Result<Spec, SpecError> {
+    let no = |e: DecodeError| wrong(source, &e);
+    let selected = || (ENTRY.to_owned(), name::label(source.id.name.parts().1));
+    match (part, source.id.collection) {
+        (Part::Whole, Collection::WorkloadEntry) => {
+            WorkloadEntry::decode(&*source.body).map(Spec::Workload).map_err(no)
+        }
+        (Part::Whole, Collection::ServiceEntry) => {
+            ServiceEntry::decode(&*source.body).map(Spec::Entry).map_err(no)
+        }
+        (Part::Whole, other) => Err(SpecError::Unsupported(other)),
+        (Part::Selecting, _) => {
+            let entry = ServiceEntry::decode(&*source.body).map_err(no)?;
+            let workload_selector = Some(WorkloadSelector { labels: [selected()].into() });
+            Ok(Spec::Entry(ServiceEntry { endpoints: Vec::new(), workload_selector, ..entry }))
+        }
+        (Part::Endpoint(body), _) => {
+            let mut endpoint = WorkloadEntry::decode(&**body).map_err(no)?;
+            // In the spec for what reads only that, and in the metadata for what selects there.
+            endpoint.labels.extend([selected()]);
+            Ok(Spec::Workload(endpoint))
+        }
+    }
+}
+
+/// The endpoints of the ServiceEntry `body`, each as the bytes that it is in it: to write one of ten thousand, nobody
+/// needs to read the others. The body is one that can be decoded.
+fn endpoints(body: &Bytes) -> Result<Vec<Bytes>, DecodeError> {
+    let (mut rest, mut out) = (body.clone(), Vec::new());
+    while rest.has_remaining() {
+        let (field, wire) = decode_key(&mut rest)?;
+        if field != ENDPOINTS || wire != WireType::LengthDelimited {
+            skip_field(wire, field, &mut rest, DecodeContext::default())?;
+            continue;
+        }
+        let length = usize::try_from(decode_varint(&mut rest)?).unwrap_or(usize::MAX);
+        out.push(rest.split_to(length.min(rest.len())));
+    }
+    Ok(out)
 }
 
 /// Why a resource has no objects. It stops nothing else.
@@ -281,58 +286,66 @@ pub(super) fn objects(
         return Err(ObjectError::Namespace(namespace.to_owned()));
     }
     let kind = Kind::of(source.id.collection).ok_or(ObjectError::Kind(source.id.collection))?;
-    let (namespace, labels) = (Arc::<str>::from(namespace), labels(source, owner));
-    let whole = spec(source, Part::Whole)?;
+    let (namespace, labels) = (Arc::<str>::from(namespace), owner.labels(source));
     let key = |kind, name: String| Key { kind, namespace: Arc::clone(&namespace), name: name.into() };
-    let wanted = |part, spec: &Value, labels: &Labels| Wanted {
-        source: Arc::clone(source),
-        part,
-        digest: Digest::of(spec),
-        labels: labels.clone(),
-        annotations: source.annotations.clone(),
-    };
     let own = key(kind, name::object(entry_name));
-    let Some(entry) = taken_apart(source, kind, &whole, rule, apart) else {
-        return Ok(vec![(own, wanted(Part::Whole, &whole, &labels))]);
+    let Some(entry) = taken_apart(source, kind, rule, apart)? else {
+        return Ok(vec![(own, wanted(source, Part::Whole, &labels)?)]);
     };
-    let selected = name::label(entry_name);
-    let of_workload: Labels = labels.iter().chain([(ENTRY, selected.as_str())]).collect();
+    let of_endpoints = owner.of_endpoints(&labels, &name::label(entry_name));
+    let bodies = endpoints(&source.body).map_err(|e| wrong(source, &e))?;
     let mut out = BTreeMap::new();
     let mut seen: BTreeMap<(&str, &BTreeMap<String, u32>), usize> = BTreeMap::new();
-    for (at, endpoint) in entry.endpoints.iter().enumerate() {
+    for (endpoint, body) in entry.endpoints.iter().zip(bodies) {
         let nth = seen.entry((&endpoint.address, &endpoint.ports)).or_default();
         let name = name::workload(entry_name, endpoint, *nth);
         *nth += 1;
-        let spec = endpoint_spec(&entry, at, &selected)?;
-        out.insert(key(Kind::WorkloadEntry, name), wanted(Part::Endpoint(at), &spec, &of_workload));
+        out.insert(key(Kind::WorkloadEntry, name), wanted(source, Part::Endpoint(body), &of_endpoints)?);
     }
-    let selecting = selecting_spec(entry.clone(), selected)?;
-    out.insert(own, wanted(Part::Selecting, &selecting, &labels));
+    out.insert(own, wanted(source, Part::Selecting, &labels)?);
     Ok(out.into_iter().collect())
 }
 
-fn labels(source: &Encoded, owner: &Owner) -> Labels {
-    let registry = name::label(source.registry().unwrap_or_default());
-    let ours = [(MANAGED_BY, CHANDLER), (INSTANCE, owner.as_str()), (REGISTRY, &registry)];
-    source.labels.iter().chain(ours).collect()
+fn wanted(source: &Arc<Encoded>, part: Part, labels: &Labels) -> Result<Wanted, SpecError> {
+    let no = |e: serde_json::Error| wrong(source, &e);
+    let text = serde_json::to_vec(&spec(source, &part)?).map_err(no)?;
+    Ok(Wanted {
+        source: Arc::clone(source),
+        part,
+        digest: Digest::of(&text).map_err(no)?,
+        labels: labels.clone(),
+        annotations: source.annotations.clone(),
+    })
 }
 
 /// The entry, if its endpoints are to be objects of their own. Names that have to be resolved stay where they are.
-fn taken_apart(source: &Encoded, kind: Kind, whole: &Value, rule: Rule, apart: bool) -> Option<ServiceEntry> {
+fn taken_apart(
+    source: &Encoded,
+    kind: Kind,
+    rule: Rule,
+    apart: bool,
+) -> Result<Option<ServiceEntry>, SpecError> {
     if kind != Kind::ServiceEntry || rule.form == Form::Inline {
-        return None;
+        return Ok(None);
     }
-    let entry = ServiceEntry::decode(&*source.body).ok()?;
+    let whole = spec(source, &Part::Whole)?;
+    let Spec::Entry(entry) = &whole else { return Ok(None) };
     // One that selects already was written by a person.
     if entry.resolution != Resolution::Static as i32 || entry.workload_selector.is_some() {
-        return None;
+        return Ok(None);
     }
     let share = if apart { 2 } else { 1 };
     let many = entry.endpoints.len() > rule.inline_endpoints / share;
     // Endpoints are nearly all of it, and each is at least a few dozen bytes: small ones need not be written out.
-    let large =
-        || source.body.len() * 8 > INLINE_BYTES / share && whole.to_string().len() > INLINE_BYTES / share;
-    (rule.form == Form::Workloads || many || large()).then_some(entry)
+    let large = || {
+        source.body.len() * 8 > INLINE_BYTES / share
+            && serde_json::to_vec(&whole).is_ok_and(|text| text.len() > INLINE_BYTES / share)
+    };
+    let is_apart = rule.form == Form::Workloads || many || large();
+    Ok(match whole {
+        Spec::Entry(entry) if is_apart => Some(entry),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::object::{Digest, Key, Kind, Owner, Wanted};
+use super::digest::{Digest, Spec};
+use super::object::{Key, Kind, Owner, Wanted};
 use crate::model::labels::Labels;
 
 /// An object as the API server shows it. Fields that are not ours are not read.
@@ -16,7 +16,7 @@ pub(super) struct Shown {
     pub(super) metadata: Metadata,
     /// What it says; absent where it says nothing.
     #[serde(default)]
-    pub(super) spec: Value,
+    pub(super) spec: Spec,
 }
 
 /// The part of an object's metadata that we read.
@@ -52,7 +52,15 @@ pub(super) struct Observed {
     /// Whether it selects its endpoints.
     pub(super) selecting: bool,
     /// It is as the API server made it when exactly this was applied: fields of others in it are not ours to remove.
-    settled: Option<(Digest, Labels, Labels)>,
+    settled: Option<Box<Applied>>,
+}
+
+/// What was applied, where it does not show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Applied {
+    digest: Digest,
+    labels: Labels,
+    annotations: Labels,
 }
 
 /// Which of two states of an object is the newer one. What is no number cannot be compared, and what came last counts.
@@ -60,6 +68,10 @@ pub(super) struct Observed {
 struct Revision(Option<u64>);
 
 impl Revision {
+    fn of(version: &str) -> Self {
+        Self(version.parse().ok())
+    }
+
     fn is_older_than(self, other: Self) -> bool {
         matches!((self.0, other.0), (Some(a), Some(b)) if a.cmp(&b) == Ordering::Less)
     }
@@ -73,13 +85,13 @@ impl Observed {
         let labels: Labels = metadata.labels.into_iter().collect();
         Self {
             uid: metadata.uid.into(),
-            revision: Revision(metadata.resource_version.parse().ok()),
-            digest: Digest::of(&spec),
-            registry: owner.registry(&labels).map(Arc::from),
+            revision: Revision::of(&metadata.resource_version),
+            digest: spec.digest,
+            registry: owner.registry(&labels),
             labels,
             annotations: metadata.annotations.into_iter().filter(|(k, _)| is_read(k)).collect(),
             leaving: metadata.deletion_timestamp.is_some(),
-            selecting: spec.get("workloadSelector").is_some(),
+            selecting: spec.selecting,
             settled: None,
         }
     }
@@ -99,21 +111,47 @@ impl Observed {
     /// Whether writing `wanted` would change nothing.
     #[must_use]
     pub(super) fn is(&self, wanted: &Wanted) -> bool {
-        let has = |mine: &Labels, all: &Labels| mine.iter().all(|(k, v)| all.get(k) == Some(v));
-        let equal = self.digest == wanted.digest
-            && has(&wanted.labels, &self.labels)
-            && has(&wanted.annotations, &self.annotations);
-        equal
-            || self.settled.as_ref().is_some_and(|(digest, labels, annotations)| {
-                *digest == wanted.digest && *labels == wanted.labels && *annotations == wanted.annotations
+        self.shows(wanted)
+            || self.settled.as_ref().is_some_and(|applied| {
+                applied.digest == wanted.digest
+                    && applied.labels == wanted.labels
+                    && applied.annotations == wanted.annotations
             })
+    }
+
+    fn shows(&self, wanted: &Wanted) -> bool {
+        let has =
+            |mine: &Labels, all: &Labels| mine == all || mine.iter().all(|(k, v)| all.get(k) == Some(v));
+        self.digest == wanted.digest
+            && has(&wanted.labels, &self.labels)
+            && has(&wanted.annotations, &self.annotations)
     }
 
     /// It came out of an apply of `wanted`.
     #[must_use]
     pub(super) fn settled_by(mut self, wanted: &Wanted) -> Self {
-        self.settled = Some((wanted.digest, wanted.labels.clone(), wanted.annotations.clone()));
+        let Wanted { digest, labels, annotations, .. } = wanted;
+        let applied =
+            || Applied { digest: *digest, labels: labels.clone(), annotations: annotations.clone() };
+        self.settled = (!self.shows(wanted)).then(|| Box::new(applied()));
         self
+    }
+
+    /// The same, with the texts that `wanted` has as well kept once.
+    pub(super) fn share_with(&mut self, wanted: &Wanted, owner: &Owner) {
+        if self.labels == wanted.labels {
+            self.labels.clone_from(&wanted.labels);
+            self.registry = owner.registry(&self.labels);
+        }
+        if self.annotations == wanted.annotations {
+            self.annotations.clone_from(&wanted.annotations);
+        }
+    }
+
+    /// Whether this is the state of the object `uid` that has this resource version.
+    #[must_use]
+    pub(super) fn is_at(&self, uid: &str, version: &str) -> bool {
+        *self.uid == *uid && self.revision.0.is_some() && self.revision == Revision::of(version)
     }
 
     /// Whether `newer` is really that: answers and watches overtake each other.

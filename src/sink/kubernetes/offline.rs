@@ -97,6 +97,7 @@ pub async fn plan(
 ) -> Result<Plan, ApiError> {
     let mut looked = look(settings).await?;
     looked.desk.want(snapshot, takes);
+    while looked.desk.catch_up() {}
     let step = |(key, job): (&super::object::Key, Job)| {
         let action = match job {
             Job::Create(_) => Action::Create,

@@ -6,17 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use http_body_util::BodyExt;
 use serde::Deserialize;
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::client::{ApiError, Ask, Client, LIST_PATIENCE, Refusal};
 use super::elect::jittered;
 use super::object::{Key, Kind, Owner};
-use super::observed::{self, Metadata, Observed, Shown};
+use super::observed::{self, Observed, Shown};
 
 /// Objects in one answer to a list.
 const PAGE: usize = 500;
@@ -37,11 +36,50 @@ pub(super) enum Event {
     /// All objects of a kind, and the `apiVersion` that they can be had under.
     Listed(Kind, String, Vec<(Key, Observed)>),
     /// One came or changed.
-    Seen(Key, Observed),
+    Changed(Change),
     /// One went: the one with this uid.
     Gone(Key, Arc<str>),
     /// The kind cannot be listed or watched, and why.
     Trouble(Kind, ApiError),
+}
+
+/// An object that came or changed, not read any further than to see which one: most are what we have just written.
+#[derive(Debug)]
+pub(super) struct Change {
+    /// Which object.
+    pub(super) key: Key,
+    /// Which one of those that ever had its name.
+    pub(super) uid: String,
+    /// The version of this state of it.
+    pub(super) version: String,
+    line: Bytes,
+}
+
+impl Change {
+    /// As a watch of `kind` says it.
+    #[cfg(test)]
+    pub(super) fn of(kind: Kind, object: &serde_json::Value) -> Self {
+        let scope = Scope { kind, owner: Owner::new(""), namespaces: Vec::new() };
+        let line = serde_json::json!({"type": "MODIFIED", "object": object}).to_string();
+        match read(&scope, line.into(), &mut String::new()) {
+            Ok(Some(Event::Changed(change))) => change,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The object.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(super) fn read(&self, owner: &Owner) -> Result<Observed, ApiError> {
+        #[derive(Deserialize)]
+        struct Whole {
+            object: Shown,
+        }
+        let whole: Whole =
+            serde_json::from_slice(&self.line).map_err(|e| ApiError::Garbled(e.to_string()))?;
+        Ok(Observed::of(whole.object, owner))
+    }
 }
 
 /// Where to look.
@@ -225,20 +263,27 @@ async fn watch_on(
 struct Line {
     #[serde(rename = "type")]
     what: String,
-    object: Object,
+    object: Head,
 }
 
-/// An object, or what stands in its place when the watch fails.
+/// What an object is called, or what stands in its place when the watch fails.
 #[derive(Debug, Deserialize)]
-struct Object {
+struct Head {
     #[serde(default)]
-    metadata: Metadata,
-    #[serde(default)]
-    spec: Value,
+    metadata: Named,
     #[serde(default)]
     code: u16,
     #[serde(default)]
     message: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Named {
+    name: String,
+    namespace: String,
+    uid: String,
+    resource_version: String,
 }
 
 async fn watch_once(
@@ -249,7 +294,7 @@ async fn watch_once(
     events: &mpsc::Sender<Event>,
 ) -> Result<(), ApiError> {
     let mut body = client.stream(Ask::get(path)).await?;
-    let mut buffer = BytesMut::new();
+    let (mut buffer, mut searched) = (BytesMut::new(), 0);
     loop {
         let frame = tokio::time::timeout(SILENCE, body.frame()).await;
         let Some(frame) = frame.map_err(|_| ApiError::Late(SILENCE))? else { return Ok(()) };
@@ -257,16 +302,17 @@ async fn watch_once(
         if let Ok(data) = frame.into_data() {
             buffer.extend_from_slice(&data);
         }
-        while let Some(end) = buffer.iter().position(|b| *b == b'\n') {
-            let line = buffer.split_to(end);
+        while let Some(end) = buffer.iter().skip(searched).position(|b| *b == b'\n') {
+            let line = buffer.split_to(searched + end).freeze();
             buffer.advance(1);
-            let line = serde_json::from_slice(&line).map_err(|e| ApiError::Garbled(e.to_string()))?;
+            searched = 0;
             if let Some(event) = read(scope, line, version)?
                 && events.send(event).await.is_err()
             {
                 return Ok(());
             }
         }
+        searched = buffer.len();
         if buffer.len() > MAX_LINE {
             return Err(ApiError::Garbled("a line of a watch without an end".into()));
         }
@@ -274,21 +320,21 @@ async fn watch_once(
 }
 
 /// What a line says; the watch is as far as that then.
-fn read(scope: &Scope, line: Line, version: &mut String) -> Result<Option<Event>, ApiError> {
-    let Line { what, object } = line;
+fn read(scope: &Scope, line: Bytes, version: &mut String) -> Result<Option<Event>, ApiError> {
+    let Line { what, object } =
+        serde_json::from_slice(&line).map_err(|e| ApiError::Garbled(e.to_string()))?;
     if what == "ERROR" {
         let (code, message) = (object.code, object.message);
         return Err(ApiError::Refused(Box::new(Refusal { code, message, ..Refusal::default() })));
     }
-    if !object.metadata.resource_version.is_empty() {
-        version.clone_from(&object.metadata.resource_version);
+    let Named { name, namespace, uid, resource_version } = object.metadata;
+    if !resource_version.is_empty() {
+        version.clone_from(&resource_version);
     }
-    let key = observed::key(scope.kind, &object.metadata);
-    let shown = Shown { metadata: object.metadata, spec: object.spec };
-    let seen = Observed::of(shown, &scope.owner);
+    let key = Key { kind: scope.kind, namespace: namespace.into(), name: name.into() };
     Ok(match what.as_str() {
-        "ADDED" | "MODIFIED" => Some(Event::Seen(key, seen)),
-        "DELETED" => Some(Event::Gone(key, seen.uid)),
+        "ADDED" | "MODIFIED" => Some(Event::Changed(Change { key, uid, version: resource_version, line })),
+        "DELETED" => Some(Event::Gone(key, uid.into())),
         _ => None,
     })
 }
@@ -301,15 +347,17 @@ mod tests {
         Scope { kind: Kind::ServiceEntry, owner: Owner::new("a"), namespaces: Vec::new() }
     }
 
-    fn line(json: &str, version: &mut String) -> Result<Option<Event>, ApiError> {
-        read(&scope(), serde_json::from_str(json).unwrap(), version)
+    fn line(json: &'static str, version: &mut String) -> Result<Option<Event>, ApiError> {
+        read(&scope(), Bytes::from_static(json.as_bytes()), version)
     }
 
     #[test]
     fn a_watch_goes_on_from_the_last_thing_it_heard() {
         let mut version = "1".to_owned();
         let seen = r#"{"type":"ADDED","object":{"kind":"ServiceEntry","metadata":{"name":"a","namespace":"n","uid":"u","resourceVersion":"7"},"spec":{"hosts":["a.b"]}}}"#;
-        assert!(matches!(line(seen, &mut version), Ok(Some(Event::Seen(key, _))) if &*key.name == "a"));
+        let Ok(Some(Event::Changed(change))) = line(seen, &mut version) else { panic!("a change") };
+        assert_eq!((&*change.key.name, change.uid.as_str(), change.version.as_str()), ("a", "u", "7"));
+        assert!(change.read(&Owner::new("a")).unwrap().is_at("u", "7"));
         assert_eq!(version, "7");
         let mark =
             r#"{"type":"BOOKMARK","object":{"kind":"ServiceEntry","metadata":{"resourceVersion":"9"}}}"#;

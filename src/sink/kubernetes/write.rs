@@ -129,12 +129,7 @@ impl Writer {
         uid: Option<&str>,
         force: bool,
     ) -> Result<Box<Observed>, WriteError> {
-        let mut object =
-            wanted.object(key, api_version).map_err(|e| WriteError::Unwritable(e.to_string()))?;
-        if let (Some(uid), Some(metadata)) = (uid, object.get_mut("metadata").and_then(Value::as_object_mut))
-        {
-            metadata.insert("uid".into(), uid.into());
-        }
+        let text = wanted.text(key, api_version, uid).map_err(|e| WriteError::Unwritable(e.to_string()))?;
         let path = format!(
             "{}/{}?fieldManager={}&force={force}&timeout={}s",
             path(api_version, key.kind, Some(&key.namespace)),
@@ -143,7 +138,7 @@ impl Writer {
             PATIENCE.as_secs()
         );
         // Every JSON is YAML.
-        let ask = Ask::write(Method::PATCH, path, "application/apply-patch+yaml", &object);
+        let ask = Ask::write(Method::PATCH, path, "application/apply-patch+yaml", text);
         let shown: Shown = self.client.ask(ask).await?;
         Ok(Box::new(Observed::of(shown, &self.owner).settled_by(wanted)))
     }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use prost::Message;
+use serde_json::Value;
 
 use super::*;
 use crate::model::service::RegistryName;
@@ -36,6 +37,14 @@ fn made(source: &Arc<Encoded>, form: Form, inline_endpoints: usize, apart: bool)
     objects(source, &Owner::new("home.cluster"), Rule { form, inline_endpoints }, apart).unwrap()
 }
 
+/// As it is sent, and the hash of its spec as it comes back.
+fn shown(key: &Key, wanted: &Wanted) -> (Value, Digest) {
+    let text = wanted.text(key, "networking.istio.io/v1", None).unwrap();
+    let object: Value = serde_json::from_slice(&text).unwrap();
+    let digest = Digest::of(object["spec"].to_string().as_bytes()).unwrap();
+    (object, digest)
+}
+
 fn kinds(objects: &[(Key, Wanted)]) -> (usize, usize) {
     let workloads = objects.iter().filter(|(key, _)| key.kind == Kind::WorkloadEntry).count();
     (objects.len() - workloads, workloads)
@@ -45,7 +54,7 @@ fn kinds(objects: &[(Key, Wanted)]) -> (usize, usize) {
 fn an_inline_entry_is_what_the_wires_have_and_says_whose_it_is() {
     let objects = made(&entry(2, Resolution::Static), Form::Inline, 0, false);
     let [(key, wanted)] = objects.as_slice() else { panic!("{objects:?}") };
-    let object = wanted.object(key, "networking.istio.io/v1").unwrap();
+    let (object, digest) = shown(key, wanted);
     assert_eq!(object["metadata"]["name"], "web.example");
     assert_eq!(
         object["metadata"]["labels"],
@@ -55,7 +64,7 @@ fn an_inline_entry_is_what_the_wires_have_and_says_whose_it_is() {
         })
     );
     assert_eq!(object["spec"]["endpoints"][1]["address"], "10.0.0.1");
-    assert_eq!(Digest::of(&object["spec"]), wanted.digest);
+    assert_eq!(digest, wanted.digest);
 }
 
 #[test]
@@ -63,8 +72,8 @@ fn an_entry_that_selects_finds_every_endpoint_by_one_label() {
     let objects = made(&entry(3, Resolution::Static), Form::Workloads, 500, false);
     assert_eq!(kinds(&objects), (1, 3));
     for (key, wanted) in &objects {
-        let object = wanted.object(key, "networking.istio.io/v1").unwrap();
-        assert_eq!(Digest::of(&object["spec"]), wanted.digest);
+        let (object, digest) = shown(key, wanted);
+        assert_eq!(digest, wanted.digest);
         if key.kind == Kind::ServiceEntry {
             assert!(object["spec"]["endpoints"].is_null());
             assert_eq!(object["spec"]["workloadSelector"]["labels"]["chandler/entry"], "web.example");
@@ -125,10 +134,24 @@ fn a_namespace_that_cannot_be_is_an_error_that_says_what_to_change() {
 }
 
 #[test]
-fn a_digest_does_not_depend_on_the_order_of_keys() {
-    let a: Value = serde_json::from_str(r#"{"a": 1, "b": [{"c": "x", "d": true}]}"#).unwrap();
-    let b: Value = serde_json::from_str(r#"{"b": [{"d": true, "c": "x"}], "a": 1}"#).unwrap();
-    assert_eq!(Digest::of(&a), Digest::of(&b));
-    let c: Value = serde_json::from_str(r#"{"a": "1", "b": [{"c": "x", "d": true}]}"#).unwrap();
-    assert_ne!(Digest::of(&a), Digest::of(&c));
+fn each_endpoint_is_the_one_that_its_name_says() {
+    let source = entry(300, Resolution::Static);
+    let objects = made(&source, Form::Workloads, 0, false);
+    let whole = ServiceEntry::decode(&*source.body).unwrap();
+    for endpoint in &whole.endpoints {
+        let name = name::workload("web.example", endpoint, 0);
+        let (key, wanted) = objects.iter().find(|(key, _)| *key.name == *name).unwrap();
+        assert_eq!(shown(key, wanted).0["spec"]["address"], *endpoint.address);
+    }
+}
+
+#[test]
+fn an_endpoint_costs_none_of_its_neighbours_bytes() {
+    let source = entry(3, Resolution::Static);
+    let whole = ServiceEntry::decode(&*source.body).unwrap();
+    let found = endpoints(&source.body).unwrap();
+    let written: Vec<Vec<u8>> = whole.endpoints.iter().map(Message::encode_to_vec).collect();
+    assert_eq!(found, written);
+    let all = source.body.as_ptr_range();
+    assert!(found.iter().all(|f| all.contains(&f.as_ptr())), "no copies");
 }
