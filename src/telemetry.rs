@@ -56,12 +56,16 @@ pub enum LogError {
     Twice,
 }
 
+/// Logs on its own each request that fails, as an error. We say it too, once, and with what it means.
+const SAID_TWICE: &str = "kube_client";
+
 /// Sends log lines that pass `filter` (as in `RUST_LOG`) to standard error from now on, for the whole process.
 ///
 /// # Errors
 /// The filter cannot be read, or logging was set up before.
 pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
-    let filter = EnvFilter::try_new(filter)
+    let silent = if filter.contains(SAID_TWICE) { String::new() } else { format!(",{SAID_TWICE}=off") };
+    let filter = EnvFilter::try_new(format!("{filter}{silent}"))
         .map_err(|e| LogError::Filter { filter: filter.into(), reason: e.to_string() })?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let set = match format {

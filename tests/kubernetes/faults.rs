@@ -109,6 +109,7 @@ async fn changes_while_the_server_is_away_are_one_pass_when_it_is_back() {
     // One pass, whatever was tried while it was away.
     until_requests(&chandler, "PATCH", before + 1).await;
     until_row(&chandler, "in step", in_step).await;
+    assert!(!chandler.log_contains("kube_client"), "what is said of it is ours, and said once");
 }
 
 #[tokio::test]
