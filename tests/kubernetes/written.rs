@@ -210,6 +210,8 @@ async fn a_plan_shows_what_would_happen_and_pruning_leaves_nothing_of_ours(api: 
     assert!(status.success(), "{err}");
     assert_eq!(out, "cluster: 4 objects removed\n");
     assert!(objects(&client, SE).await.is_empty() && objects(&client, WE).await.is_empty());
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/chandler-default.cluster";
+    assert_eq!(client.send("GET", lease, None).await.expect("an answer").status, 404);
 }
 
 async fn a_form_changes_while_it_runs(api: Cluster) {

@@ -87,6 +87,20 @@ impl Where {
     async fn update(&self, client: &Client, spec: &Spec, version: &str) -> Result<Lease, ApiError> {
         client.ask(Ask::json(Method::PUT, self.path(), &self.body(spec, Some(version)))).await
     }
+
+    /// Removes the Lease, unless it has changed since it was read as `lease`.
+    ///
+    /// # Errors
+    /// It is still there.
+    pub(super) async fn remove(&self, client: &Client, lease: &Lease) -> Result<(), ApiError> {
+        let unchanged = json!({"resourceVersion": lease.metadata.resource_version});
+        let only = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": unchanged});
+        match client.ask::<Value>(Ask::json(Method::DELETE, self.path(), &only)).await {
+            Ok(_) => Ok(()),
+            Err(e) if e.code() == 404 => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
 }
 
 /// Competes for the Lease until `stop`, and gives it back then.

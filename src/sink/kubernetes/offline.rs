@@ -122,7 +122,8 @@ pub async fn ours(settings: &KubernetesSettings) -> Result<Vec<String>, ApiError
     Ok(looked.desk.all_of_ours().map(|(key, _)| key.to_string()).collect())
 }
 
-/// Removes every object of this installation, whatever registry it comes from. Returns how many went.
+/// Removes every object of this installation, whatever registry it comes from, and its Lease if that is allowed. Returns how
+/// many objects went.
 ///
 /// # Errors
 /// A running chandler holds the lease, the server cannot be read, or some could not be removed.
@@ -159,7 +160,21 @@ pub async fn prune(settings: &KubernetesSettings) -> Result<usize, OfflineError>
             }
         }
     }
-    if left.is_empty() { Ok(gone) } else { Err(OfflineError::Left(left)) }
+    if !left.is_empty() {
+        return Err(OfflineError::Left(left));
+    }
+    // The service account of a running sink may not remove it, and nothing is wrong with one that stays.
+    if let Err(e) = remove_lease(&looked).await {
+        tracing::warn!(lease = %looked.at.name, namespace = %looked.at.namespace, "the lease stays: {e}");
+    }
+    Ok(gone)
+}
+
+async fn remove_lease(looked: &Desked) -> Result<(), ApiError> {
+    match looked.at.read(&looked.client).await? {
+        Some(lease) => looked.at.remove(&looked.client, &lease).await,
+        None => Ok(()),
+    }
 }
 
 /// Who holds the lease, if it is renewed while we look.
