@@ -351,6 +351,29 @@ async fn what_went_in_bulk_is_read_for_the_last_time_before_connections_are_spen
 }
 
 #[tokio::test]
+async fn what_is_missing_after_a_query_broke_off_was_not_deregistered() {
+    // A server that restarted without its data, and has counted past where it was when it is asked again.
+    for asked in ["/v1/catalog/services", "/v1/health/service/web"] {
+        let broken = AtomicBool::new(false);
+        let fake = but(move |request| {
+            let polled = request.path.contains("index=");
+            if request.path.split('?').next() != Some(asked) || (!polled && !broken.load(Ordering::SeqCst)) {
+                return None;
+            }
+            if !broken.swap(true, Ordering::SeqCst) {
+                return Some(Say::Close);
+            }
+            Some(if asked.ends_with("web") { at(9, &json!([])) } else { at(9, &json!({"consul": []})) })
+        })
+        .await;
+        let mut bench = Bench::read(settings(&url(&fake))).await;
+        bench.until("everything to be read anew", |b| b.resets > 1 || b.doubt.is_some()).await;
+        assert_eq!(bench.steps, Vec::<String>::new(), "{asked}: left to the guard");
+        bench.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn another_address_is_asked_in_the_same_round() {
     for (say, _) in faults().into_iter().filter(|(_, w)| {
         [

@@ -6,7 +6,9 @@
 //! wakes, without saying where) lets all services be read again in turn, those that changed last first.
 //!
 //! An answer whose index went back is asked for again of the leader, and so is one that lacks an instance and comes from
-//! an agent's own stream. If the index is still behind, or rights were lost, the session ends and everything is read anew.
+//! an agent's own stream. If the index is still behind, or rights were lost, the session ends and everything is read anew;
+//! so it does if something is missing from the first answer after a query broke off: a server that has forgotten it may have
+//! counted past the index that was known, and what is missing then was not deregistered.
 //! While a read is in doubt nothing is taken away.
 
 mod answers;

@@ -49,7 +49,7 @@ impl Session {
                 return Ok(());
             }
         };
-        self.failed = false;
+        let broke_off = std::mem::take(&mut self.failed);
         self.scope.shared.board.answered(self.scope.scope());
         if self.went_back(&asked, &page) {
             if asked.how != How::Surely {
@@ -63,6 +63,11 @@ impl Session {
         let list = if same { None } else { Some(self.scope.list(&page).map_err(failed)?) };
         let emptied = list.as_ref().is_some_and(List::is_empty) && !self.list.is_empty();
         if self.lost_rights(&page, emptied) {
+            return Ok(());
+        }
+        let lacks = |list: &List| self.items.keys().any(|name| !list.contains_key(name));
+        if broke_off && list.as_ref().is_some_and(lacks) {
+            self.over = true;
             return Ok(());
         }
         if let Some(mut memory) = self.scope.memory() {
@@ -129,7 +134,10 @@ impl Session {
             return Ok(());
         }
         let read = self.scope.instances(name, &page, &self.defaults);
-        if page.streamed && self.items.get(name).is_some_and(|item| item.read.has_more_than(&read)) {
+        let lacks = self.items.get(name).filter(|item| item.read.has_more_than(&read));
+        if lacks.is_some_and(|item| item.failures > 0) {
+            self.over = true;
+        } else if page.streamed && lacks.is_some() {
             // A plain answer comes from the leader, and says whether rights are why something is missing.
             self.read_service(name, How::Surely, Duration::ZERO);
         } else if !self.lost_rights(&page, read.instances.is_empty()) {
